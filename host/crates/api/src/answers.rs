@@ -1,0 +1,124 @@
+//! What the node says of itself, its communities and programs, as messages.
+
+use althing_core::{batch::ProgramManifest, ids::Hash};
+use althing_node::{
+    CommunityRecord, ComponentInfo, MemberStatus, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus, Role,
+};
+use althing_proto::v1;
+use bytes::Bytes;
+
+/// A hash as a field.
+fn hash(hash: Hash) -> Bytes {
+    Bytes::copy_from_slice(&hash.0)
+}
+
+/// A community as the directory has it.
+pub(crate) fn community(record: CommunityRecord) -> v1::CommunityInfo {
+    let replicas = record.replicas.iter().map(|(id, replica)| v1::ReplicaInfo {
+        replica: id.0,
+        node: replica.node.0,
+        voter: replica.voter,
+    });
+    v1::CommunityInfo { id: record.id.0, replicas: replicas.collect(), name: record.name }
+}
+
+/// A replica as its node has it.
+pub(crate) fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
+    v1::ReplicaStatus {
+        community: status.community.0,
+        name: status.name,
+        replica: status.replica.0,
+        role: role(status.role).to_owned(),
+        leader_node: status.leader_node.0,
+        term: status.term,
+        last_index: status.last_index,
+        committed_index: status.committed_index,
+        applied_index: status.applied_index,
+        snapshot_index: status.snapshot_index,
+        sequence: status.sequence.0,
+        digest: hash(status.digest),
+        state_bytes: status.state_bytes,
+        state_keys: status.state_keys,
+        members: status.members.into_iter().map(member).collect(),
+        oldest_sequence: status.oldest_sequence.0,
+        fault: status.fault.unwrap_or_default(),
+        waiting: status.waiting,
+        subscribers: status.subscribers,
+    }
+}
+
+/// A role's name.
+pub(crate) const fn role(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Candidate => "candidate",
+        Role::Learner => "learner",
+        Role::Stopped => "stopped",
+    }
+}
+
+fn member(MemberStatus { replica, node, voter }: MemberStatus) -> v1::ReplicaInfo {
+    v1::ReplicaInfo { replica: replica.0, node: node.0, voter }
+}
+
+/// A component as it describes itself.
+pub(crate) fn component(
+    ComponentInfo { hash: name, bytes, description }: ComponentInfo,
+) -> v1::ComponentInfo {
+    v1::ComponentInfo {
+        hash: hash(name),
+        bytes,
+        kind: description.kind,
+        name: description.name,
+        version: description.version,
+        scope: description.scope,
+        config_schema: description.config,
+        operation_schema: description.operations,
+        query_schema: description.queries,
+        result_schema: description.results,
+        answer_schema: description.answers,
+        event_schema: description.events,
+    }
+}
+
+/// A program; `reducer` is its reducer, where that is known.
+pub(crate) fn program(manifest: ProgramManifest, reducer: Option<ComponentInfo>) -> v1::ProgramInfo {
+    let name = hash(manifest.hash());
+    let validators = manifest.validators.into_iter().map(|validator| v1::ValidatorSpec {
+        component: hash(validator.component),
+        config: validator.config,
+    });
+    v1::ProgramInfo {
+        hash: name,
+        reducer: reducer.map(component),
+        validators: validators.collect(),
+        config: manifest.config,
+    }
+}
+
+/// The programs that became a community's law, oldest first.
+pub(crate) fn versions(info: &ProgramInfo) -> Vec<v1::ProgramVersion> {
+    let version = |&(sequence, name): &(althing_core::ids::Sequence, Hash)| v1::ProgramVersion {
+        sequence: sequence.0,
+        hash: hash(name),
+    };
+    info.versions.iter().map(version).collect()
+}
+
+/// The node, and what it knows of the cluster.
+pub(crate) fn status(status: NodeStatus) -> v1::StatusResponse {
+    v1::StatusResponse {
+        cluster: Bytes::copy_from_slice(&status.identity.cluster.0),
+        node: status.identity.node.0,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        fingerprint: hash(status.fingerprint),
+        nodes: status.nodes.into_iter().map(node).collect(),
+        replicas: status.replicas.into_iter().map(replica).collect(),
+        uptime_millis: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+fn node(NodeRecord { node, peer_address, api_address, seen_millis }: NodeRecord) -> v1::NodeInfo {
+    v1::NodeInfo { node: node.0, peer_address, api_address, last_seen_millis: seen_millis }
+}

@@ -1,0 +1,103 @@
+//! What `/metrics` says: what the process has recorded, and how the node is at the moment.
+//!
+//! The node's own numbers are taken when they are asked for, by a recorder of their own, so that a
+//! community that is gone is gone from here too.
+
+use crate::answers;
+use althing_node::{Node, NodeStatus, ReplicaStatus};
+use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::{convert::Infallible, sync::OnceLock, time::Duration};
+
+/// Upper bounds of the buckets of times, in seconds.
+const SECONDS: [f64; 14] =
+    [0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 1.0, 4.0, 16.0];
+/// Upper bounds of the buckets of everything else that is counted.
+const COUNTS: [f64; 13] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
+/// How often what was recorded is put together, so that it does not pile up between two scrapes.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The process's recorder, installed when first asked for; none when somebody else's is installed.
+pub(crate) fn recorder() -> Option<PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    RECORDER.get_or_init(install).clone()
+}
+
+fn install() -> Option<PrometheusHandle> {
+    let buckets = "there are bounds for the buckets";
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
+        .expect(buckets)
+        .set_buckets(&COUNTS)
+        .expect(buckets)
+        .install_recorder();
+    let recorder = recorder.ok()?;
+    describe_counter!("althing_api_requests_total", "Requests that have ended, by method and status code");
+    describe_gauge!("althing_api_requests_open", "Requests and streams that are open");
+    describe_counter!(
+        "althing_api_operations_total",
+        "Operations answered with a receipt, by what became of them"
+    );
+    metrics::describe_histogram!("althing_api_request_seconds", "How long requests took, streams included");
+    Some(recorder)
+}
+
+/// Keeps what is recorded small. Runs until it is dropped.
+pub(crate) async fn upkeep(node: &Node, recorder: &PrometheusHandle) -> Infallible {
+    loop {
+        node.runtime().sleep(UPKEEP_EVERY).await;
+        recorder.run_upkeep();
+    }
+}
+
+/// The whole page.
+pub(crate) async fn text(node: &Node, recorded: &PrometheusHandle) -> String {
+    let status = node.status().await;
+    let recorder = PrometheusBuilder::new().build_recorder();
+    metrics::with_local_recorder(&recorder, || record(node, &status));
+    recorded.render() + &recorder.handle().render()
+}
+
+fn record(node: &Node, status: &NodeStatus) {
+    describe_gauge!("althing_node_ready", "1 when the node serves");
+    gauge!("althing_node_ready").set(if node.is_ready() { 1.0 } else { 0.0 });
+    describe_gauge!("althing_node_uptime_seconds", "How long the node has been running");
+    gauge!("althing_node_uptime_seconds").set(status.uptime.as_secs_f64());
+    let wal = node.wal_counters();
+    describe_counter!("althing_wal_fsyncs_total", "Commits of the log, each with one fsync");
+    counter!("althing_wal_fsyncs_total").absolute(wal.commits);
+    describe_counter!("althing_wal_entries_total", "Entries appended to the log");
+    counter!("althing_wal_entries_total").absolute(wal.entries);
+    describe_counter!("althing_wal_bytes_total", "Bytes of entries appended to the log");
+    counter!("althing_wal_bytes_total").absolute(wal.bytes);
+    status.replicas.iter().for_each(record_replica);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]
+fn record_replica(replica: &ReplicaStatus) {
+    let of = |more: Option<Label>| {
+        let community = Label::new("community", replica.name.clone());
+        std::iter::once(community).chain(more).collect::<Vec<_>>()
+    };
+    let role = Label::new("role", answers::role(replica.role));
+    describe_gauge!("althing_replica_role", "1, with the replica's role as a label");
+    gauge!("althing_replica_role", of(Some(role))).set(1.0);
+    let numbers = [
+        ("althing_replica_stopped", "1 when the replica has stopped", u64::from(replica.fault.is_some())),
+        ("althing_replica_sequence", "The last transition executed", replica.sequence.0),
+        ("althing_replica_oldest_sequence", "The oldest transition held", replica.oldest_sequence.0),
+        ("althing_replica_term", "The term of consensus", replica.term),
+        ("althing_replica_last_index", "The last index in the log", replica.last_index),
+        ("althing_replica_committed_index", "The last index known to be committed", replica.committed_index),
+        ("althing_replica_applied_index", "The last index executed", replica.applied_index),
+        ("althing_replica_snapshot_index", "The last index in the newest snapshot", replica.snapshot_index),
+        ("althing_replica_state_bytes", "Bytes of the state, keys and values", replica.state_bytes),
+        ("althing_replica_state_keys", "Keys of the state", replica.state_keys),
+        ("althing_replica_waiting", "Operations that wait to be proposed", replica.waiting),
+        ("althing_replica_subscribers", "Subscribers", replica.subscribers),
+    ];
+    for (name, meaning, number) in numbers {
+        describe_gauge!(name, meaning);
+        gauge!(name, of(None)).set(number as f64);
+    }
+}

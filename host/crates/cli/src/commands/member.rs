@@ -1,0 +1,78 @@
+//! `althing member`: on which nodes a community has replicas, and which of them vote.
+
+use crate::{context::Context, show::Done};
+use althing_core::ids::NodeId;
+use clap::{Args, Subcommand};
+
+const ADD: &str = "\
+Example:
+  althing member add roster 4 && althing member promote roster 4";
+const PROMOTE: &str = "\
+Example:
+  althing member promote roster 4";
+const REMOVE: &str = "\
+Example:
+  althing member remove roster 2";
+const TRANSFER: &str = "\
+Examples:
+  althing member transfer roster        to whoever is best informed
+  althing member transfer roster 3";
+
+/// Replicas of a community: add, promote, remove; move leadership.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Member {
+    /// Adds a read-only replica on a node.
+    #[command(after_help = ADD)]
+    Add(Place),
+    /// Gives a replica a vote.
+    #[command(after_help = PROMOTE)]
+    Promote(Place),
+    /// Removes the replica of a node.
+    #[command(after_help = REMOVE)]
+    Remove(Place),
+    Transfer(Transfer),
+}
+
+/// A community and a node.
+#[derive(Args, Debug)]
+pub(crate) struct Place {
+    /// The community, by name or id.
+    community: String,
+    /// The node, by id (`althing status` lists them).
+    node: u64,
+}
+
+/// Moves leadership.
+#[derive(Args, Debug)]
+#[command(after_help = TRANSFER)]
+pub(crate) struct Transfer {
+    /// The community, by name or id.
+    community: String,
+    /// The node to lead; whoever is best informed if not named.
+    node: Option<u64>,
+}
+
+impl Member {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let admin = context.client().await?.admin();
+        let done = match self {
+            Self::Add(Place { community, node }) => {
+                let replica = admin.add_replica(&community, NodeId(node)).await?;
+                format!("replica {} of {community} is on node {node}, without a vote", replica.replica)
+            }
+            Self::Promote(Place { community, node }) => {
+                admin.promote_replica(&community, NodeId(node)).await?;
+                format!("the replica of {community} on node {node} votes")
+            }
+            Self::Remove(Place { community, node }) => {
+                admin.remove_replica(&community, NodeId(node)).await?;
+                format!("{community} has no replica on node {node} any more")
+            }
+            Self::Transfer(Transfer { community, node }) => {
+                admin.transfer_leadership(&community, node.map(NodeId)).await?;
+                format!("leadership of {community} was handed over")
+            }
+        };
+        Ok(context.print(&Done::new(done))?)
+    }
+}

@@ -1,0 +1,82 @@
+//! The commands, one file each.
+
+mod bench;
+mod build;
+mod community;
+mod compile_child;
+mod dev;
+mod history;
+mod member;
+mod new;
+mod program;
+mod query;
+mod serve;
+mod snapshot;
+mod state;
+mod status;
+mod submit;
+mod watch;
+
+use crate::{context::Context, house::COMPILE_CHILD};
+use clap::Subcommand;
+
+/// What can be asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    #[command(flatten)]
+    Verb(Verb),
+    #[command(hide = true, name = COMPILE_CHILD)]
+    CompileChild(compile_child::CompileChild),
+}
+
+/// What people ask.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    New(new::New),
+    Build(build::Build),
+    Dev(dev::Dev),
+    Serve(serve::Serve),
+    #[command(subcommand)]
+    Community(community::Community),
+    #[command(subcommand)]
+    Program(program::Program),
+    Submit(submit::Submit),
+    Query(query::Query),
+    Watch(watch::Watch),
+    State(state::State),
+    History(history::History),
+    #[command(subcommand)]
+    Member(member::Member),
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    Status(status::Status),
+    Bench(bench::Bench),
+}
+
+impl Verb {
+    /// Whether it runs a node, and logs accordingly.
+    pub(crate) fn is_server(&self) -> bool {
+        matches!(self, Self::Serve(_))
+    }
+
+    /// Does what is asked.
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        match self {
+            Self::New(new) => new.run(context),
+            Self::Build(build) => build.run(context),
+            Self::Dev(dev) => dev.run(context).await,
+            Self::Serve(serve) => serve.run(context).await,
+            Self::Community(community) => community.run(context).await,
+            Self::Program(program) => program.run(context).await,
+            Self::Submit(submit) => submit.run(context).await,
+            Self::Query(query) => query.run(context).await,
+            Self::Watch(watch) => watch.run(context).await,
+            Self::State(state) => state.run(context).await,
+            Self::History(history) => history.run(context).await,
+            Self::Member(member) => member.run(context).await,
+            Self::Snapshot(snapshot) => snapshot.run(context).await,
+            Self::Status(status) => status.run(context).await,
+            Self::Bench(bench) => bench.run(context).await,
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `althing serve`: a node.
+
+use crate::{
+    arguments::DEFAULT_SERVER,
+    context::Context,
+    house::{House, Listen, Plan},
+};
+use althing_node::Birth;
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+use std::{fmt, fs, io, num::NonZeroUsize, path::Path, path::PathBuf, process};
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXAMPLES: &str = "\
+Examples:
+  althing serve --data ./node1 --bootstrap
+  althing serve --data ./node2 --join 127.0.0.1:7511 --listen 127.0.0.1:7412 --peer-listen 127.0.0.1:7512
+  althing serve --data ./node1                            again, as who it was
+
+It prints one line when it serves, with the addresses it listens at (JSON with --output json).";
+
+/// Runs a node.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Where everything durable lies; made if it is not there.
+    #[arg(long, env = "ALTHING_DATA", value_name = "FOLDER")]
+    data: PathBuf,
+    /// Where to listen for clients; port 0 for any that is free.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_SERVER)]
+    listen: String,
+    /// Where to listen for other nodes.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7511")]
+    peer_listen: String,
+    /// What clients are to connect to, if that is another address.
+    #[arg(long, value_name = "ADDRESS")]
+    advertise: Option<String>,
+    /// What other nodes are to connect to, if that is another address.
+    #[arg(long, value_name = "ADDRESS")]
+    peer_advertise: Option<String>,
+    /// Begins a new cluster, if the data folder is empty.
+    #[arg(long, conflicts_with = "join")]
+    bootstrap: bool,
+    /// Joins the cluster of the node whose peer address this is, if the data folder is empty.
+    #[arg(long, value_name = "ADDRESS")]
+    join: Option<String>,
+    /// Threads that execute operations; one for each core if not given.
+    #[arg(long, value_name = "N")]
+    guest_threads: Option<NonZeroUsize>,
+    /// Log entries kept behind a snapshot, so that a replica that lags a little needs no snapshot.
+    #[arg(long, value_name = "ENTRIES")]
+    log_kept: Option<u64>,
+    /// Writes a file, as JSON, when the node serves.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+}
+
+/// Said once, when the node serves.
+#[derive(Debug, Serialize)]
+struct Ready {
+    node: u64,
+    cluster: String,
+    api_address: String,
+    peer_address: String,
+    pid: u32,
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, cluster, api_address: api, peer_address: peer, .. } = self;
+        write!(f, "node {node} of cluster {cluster} serves clients at {api} and nodes at {peer}")
+    }
+}
+
+impl Serve {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let ready_file = self.ready_file.clone();
+        let house = House::start(self.plan()).await?;
+        let ready = Ready {
+            node: house.node.id().0,
+            cluster: hex::encode(house.node.identity().cluster.0),
+            api_address: house.api_address.clone(),
+            peer_address: house.peer_address.clone(),
+            pid: process::id(),
+        };
+        if let Some(file) = ready_file {
+            write_whole(&file, &serde_json::to_vec(&ready)?)
+                .with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        context.print(&ready)?;
+        until_asked_to_stop(house).await
+    }
+
+    fn plan(self) -> Plan {
+        let birth = match (self.bootstrap, self.join) {
+            (_, Some(address)) => Birth::Join { address },
+            (true, None) => Birth::Bootstrap,
+            (false, None) => Birth::Restart,
+        };
+        Plan {
+            data: self.data,
+            listen: Listen { address: self.listen, advertise: self.advertise },
+            peer_listen: Listen { address: self.peer_listen, advertise: self.peer_advertise },
+            birth,
+            guest_threads: self.guest_threads,
+            log_kept: self.log_kept,
+        }
+    }
+}
+
+/// Serves until a signal asks it to stop, or storage fails. A second signal does not wait.
+async fn until_asked_to_stop(mut house: House) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = house.failed() => return Err(error),
+    }
+    tracing::info!("stopping; a second signal does not wait");
+    tokio::select! {
+        () = house.stop() => Ok(()),
+        _ = terminate.recv() => Err(in_a_hurry()),
+        _ = interrupt.recv() => Err(in_a_hurry()),
+    }
+}
+
+fn in_a_hurry() -> anyhow::Error {
+    anyhow::anyhow!("stopped without waiting, as asked")
+}
+
+/// Writes a file so that whoever sees it sees it whole.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    fs::write(&beside, bytes)?;
+    fs::rename(&beside, path)
+}

@@ -1,0 +1,205 @@
+//! A node with everything around it: storage, engine, peers, API. Started in order, stopped in
+//! reverse.
+
+use crate::failure::Usage;
+use althing_api::serve::{ServeError, ServeOptions, serve};
+use althing_consensus::{
+    peers::{Handlers, PeerTransport},
+    runtime::Runtime,
+    wire::{GrpcTransport, Identity as WireIdentity, PeerServer},
+};
+use althing_engine::{
+    Engine, EngineOptions,
+    compile::{Allowance, CompileMode},
+};
+use althing_node::{Addresses, Birth, Identity, Node, NodeOptions};
+use althing_store::port::Store;
+use anyhow::Context as _;
+use std::{env, net::SocketAddr, num::NonZeroUsize, path::Path, path::PathBuf, sync::Arc, thread};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
+
+/// The hidden command in which a component is compiled: a process with limits of its own.
+pub(crate) const COMPILE_CHILD: &str = "compile-child";
+
+/// What a house is built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    /// Where everything durable lies.
+    pub(crate) data: PathBuf,
+    /// Where clients connect.
+    pub(crate) listen: Listen,
+    /// Where peers connect.
+    pub(crate) peer_listen: Listen,
+    /// What to do with an empty data directory.
+    pub(crate) birth: Birth,
+    /// Threads that execute operations; none: one for each core.
+    pub(crate) guest_threads: Option<NonZeroUsize>,
+    /// Log entries kept behind a snapshot; none: the node's default.
+    pub(crate) log_kept: Option<u64>,
+}
+
+/// Where to listen, and what others are told.
+#[derive(Clone, Debug)]
+pub(crate) struct Listen {
+    /// HOST:PORT; port 0 for any that is free.
+    pub(crate) address: String,
+    /// HOST:PORT that others connect to; none: the same.
+    pub(crate) advertise: Option<String>,
+}
+
+/// A node that runs.
+pub(crate) struct House {
+    pub(crate) node: Node,
+    /// What clients connect to.
+    pub(crate) api_address: String,
+    /// What peers connect to.
+    pub(crate) peer_address: String,
+    store: Store,
+    peers: PeerServer,
+    api: Api,
+}
+
+/// The door: its task, and the word that ends it.
+struct Api {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl House {
+    /// Starts everything.
+    pub(crate) async fn start(plan: Plan) -> anyhow::Result<Self> {
+        let (api_listener, api_address) = plan.listen.bind("clients").await?;
+        let (peer_listener, peer_address) = plan.peer_listen.bind("peers").await?;
+        let store = Store::open(&plan.data).await.context("the data directory could not be opened")?;
+        let runtime = Runtime::tokio();
+        let wire = WireIdentity::unknown();
+        let transport: Arc<dyn PeerTransport> = Arc::new(GrpcTransport::new(wire.clone(), runtime.clone()));
+        let addresses = Addresses { peer: peer_address.clone(), api: api_address.clone() };
+        let archive = &store.archive;
+        let identity = Identity::settle(plan.birth, &addresses, archive, &transport, &runtime).await?;
+        wire.join(identity.cluster, identity.node);
+        let node = Node::start(NodeOptions {
+            identity,
+            addresses,
+            store: store.clone(),
+            engine: engine(&plan.data)?,
+            runtime: runtime.clone(),
+            transport,
+            guest_threads: guest_threads(plan.guest_threads),
+            log_kept: plan.log_kept,
+        })
+        .await?;
+        let handlers =
+            Handlers::new().with("node/", node.peer_handler()).with("raft/", node.consensus_handler());
+        let peers = PeerServer::start(peer_listener, wire, handlers, &runtime)?;
+        let api = Api::start(node.clone(), api_listener);
+        Ok(Self { node, api_address, peer_address, store, peers, api })
+    }
+
+    /// Waits until the node cannot go on, and says why. Pending while all is well.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        tokio::select! {
+            // Nothing more can be written; to wait for anything would be to wait for ever.
+            error = self.store.failed() => anyhow::Error::from(error).context("the node's storage failed"),
+            error = self.api.failed() => error.context("the node's door failed"),
+        }
+    }
+
+    /// Stops everything: no new requests, leadership handed over, everything written out.
+    pub(crate) async fn stop(self) {
+        self.api.stop().await;
+        self.node.shutdown().await;
+        self.peers.stop().await;
+    }
+}
+
+impl Api {
+    fn start(node: Node, listener: TcpListener) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async move {
+            // A handle that is dropped ends it too.
+            let _ = stopped.await;
+        };
+        let task = tokio::spawn(serve(node, listener, ServeOptions::default(), stopped));
+        Self { stop, task }
+    }
+
+    /// Waits until it has ended by itself.
+    async fn failed(&mut self) -> anyhow::Error {
+        match (&mut self.task).await {
+            Ok(Ok(())) => anyhow::anyhow!("it closed by itself"),
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn stop(self) {
+        let _ = self.stop.send(());
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the door did not close well"),
+            Err(error) => tracing::warn!(%error, "the door did not close well"),
+        }
+    }
+}
+
+impl Listen {
+    async fn bind(&self, whom: &str) -> anyhow::Result<(TcpListener, String)> {
+        let listener = TcpListener::bind(&self.address).await.with_context(|| {
+            let address = &self.address;
+            format!("cannot listen for {whom} at {address}: if something else does, choose another port, or 0 for any")
+        })?;
+        let bound = listener.local_addr()?;
+        let others = self.advertised(bound)?;
+        if !bound.ip().is_loopback() {
+            tracing::warn!(address = %bound, "listening for {whom} beyond this machine, without TLS");
+        }
+        Ok((listener, others))
+    }
+
+    /// What others connect to.
+    fn advertised(&self, bound: SocketAddr) -> Result<String, Usage> {
+        match &self.advertise {
+            Some(address) => Ok(address.clone()),
+            None if bound.ip().is_unspecified() => {
+                let why = format!(
+                    "{bound} is no address that others can connect to: say which is (--advertise, --peer-advertise)"
+                );
+                Err(Usage(why))
+            }
+            None => Ok(bound.to_string()),
+        }
+    }
+}
+
+/// What runs guests. Components are strangers: they are compiled in a process with limits.
+fn engine(data: &Path) -> anyhow::Result<Engine> {
+    let program = env::current_exe().context("the path of this program is not known")?;
+    let compile =
+        CompileMode::Child { program, args: vec![COMPILE_CHILD.to_owned()], allowance: Allowance::default() };
+    let options =
+        EngineOptions { cache_dir: Some(data.join("compiled")), compile, ..EngineOptions::default() };
+    Ok(Engine::new(options)?)
+}
+
+fn guest_threads(asked: Option<NonZeroUsize>) -> usize {
+    let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    asked.unwrap_or_else(cores).get()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Listen;
+
+    #[test]
+    fn others_are_told_an_address_that_they_can_connect_to() {
+        let listen = |advertise: Option<&str>| Listen {
+            address: String::new(),
+            advertise: advertise.map(str::to_owned),
+        };
+        let everywhere = "0.0.0.0:7".parse().unwrap();
+        assert_eq!(listen(None).advertised("127.0.0.1:7".parse().unwrap()).unwrap(), "127.0.0.1:7");
+        assert!(listen(None).advertised(everywhere).is_err());
+        assert_eq!(listen(Some("node1:7")).advertised(everywhere).unwrap(), "node1:7");
+    }
+}

@@ -1,0 +1,77 @@
+//! A node, and what it knows of its cluster.
+
+use crate::show::{
+    community::ReplicaStatusShown,
+    table::{row, table},
+};
+use althing_client::v1;
+use serde::Serialize;
+use std::fmt;
+
+/// A node, and what it knows.
+#[derive(Debug, Serialize)]
+pub(crate) struct StatusShown {
+    cluster: String,
+    node: u64,
+    version: String,
+    fingerprint: String,
+    uptime_millis: u64,
+    nodes: Vec<NodeShown>,
+    replicas: Vec<ReplicaStatusShown>,
+}
+
+#[derive(Debug, Serialize)]
+struct NodeShown {
+    node: u64,
+    peer_address: String,
+    api_address: String,
+    last_seen_millis: u64,
+}
+
+impl From<v1::StatusResponse> for StatusShown {
+    fn from(status: v1::StatusResponse) -> Self {
+        let nodes = status.nodes.into_iter().map(|node| NodeShown {
+            node: node.node,
+            peer_address: node.peer_address,
+            api_address: node.api_address,
+            last_seen_millis: node.last_seen_millis,
+        });
+        Self {
+            cluster: hex::encode(&status.cluster),
+            node: status.node,
+            version: status.version,
+            fingerprint: hex::encode(&status.fingerprint),
+            uptime_millis: status.uptime_millis,
+            nodes: nodes.collect(),
+            replicas: status.replicas.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl fmt::Display for StatusShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.uptime_millis / 1000;
+        writeln!(f, "node {} of cluster {}", self.node, self.cluster)?;
+        writeln!(f, "althing {}, up {seconds} s, engine {}\n", self.version, self.fingerprint)?;
+        let mut nodes = vec![row(["node", "api", "peers", "last seen"])];
+        let newest = self.nodes.iter().map(|node| node.last_seen_millis).max().unwrap_or(0);
+        for node in &self.nodes {
+            let seen = format!("{} s before the newest", (newest - node.last_seen_millis) / 1000);
+            nodes.push(row([&node.node.to_string(), &node.api_address, &node.peer_address, &seen]));
+        }
+        writeln!(f, "{}", table(&nodes))?;
+        let mut replicas = vec![row(["community", "role", "sequence", "digest"])];
+        for replica in &self.replicas {
+            let digest = replica.digest.get(..16).unwrap_or(&replica.digest);
+            let name = format!("{} ({})", replica.name, replica.community);
+            replicas.push(row([&name, &replica.role, &replica.sequence.to_string(), digest]));
+        }
+        f.write_str(&table(&replicas))?;
+        for replica in &self.replicas {
+            if let Some(fault) = replica.fault() {
+                writeln!(f, "\n{} STOPPED: {fault}", replica.name)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,348 @@
+//! The native program of the system community: decides directory operations.
+//!
+//! Pure, like every program: what it answers depends on the operation, the context and the records.
+
+use super::record::{
+    CommunityRecord, ComponentEntry, DirectoryOperation, DirectoryResult, NodeRecord, ReplicaRecord, key,
+};
+use althing_consensus::{peers::ClusterId, port::Timing};
+use althing_core::{
+    batch::ProgramManifest,
+    codec,
+    ids::{CommunityId, Hash, NodeId, ReplicaId},
+    limits,
+    overlay::{Overlay, Refused},
+    policy::Policy,
+    program::{Call, Context, End, Fault, Program, Run},
+    transition::{Rejection, Trap},
+};
+use bytes::Bytes;
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+
+/// What the native program is called in a manifest.
+pub(crate) fn manifest() -> ProgramManifest {
+    ProgramManifest {
+        reducer: Hash::of("althing 2026 native program", b"directory v1"),
+        validators: Vec::new(),
+        config: Bytes::new(),
+        name: "directory".to_owned(),
+        version: "1".to_owned(),
+    }
+}
+
+/// The program.
+pub(crate) struct Directory;
+
+/// Why a decision ended early.
+enum Stop {
+    Reject(Rejection),
+    Trap(Refused),
+}
+
+impl From<Refused> for Stop {
+    fn from(refused: Refused) -> Self {
+        Self::Trap(refused)
+    }
+}
+
+fn reject<T>(code: &str, message: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Reject(Rejection { code: code.to_owned(), message: message.into(), validator: None }))
+}
+
+impl Program for Directory {
+    fn begin_batch(&mut self) {}
+
+    fn validators(&self) -> u32 {
+        0
+    }
+
+    fn run(&mut self, context: &Context, call: Call, mut overlay: Overlay, _fuel: u64) -> Result<Run, Fault> {
+        let end = match call {
+            Call::Reduce { payload } => match codec::decode::<DirectoryOperation>(&payload) {
+                Ok(operation) => match decide(operation, context, &mut Records(&mut overlay)) {
+                    Ok(result) => End::Accept(codec::encode(&result).into()),
+                    Err(Stop::Reject(rejection)) => End::Reject(rejection),
+                    Err(Stop::Trap(refused)) => {
+                        End::Trap(Trap { kind: refused.kind, message: refused.message, validator: None })
+                    }
+                },
+                Err(error) => End::Reject(Rejection {
+                    code: "bad-request".to_owned(),
+                    message: format!("the payload is no directory operation: {error}"),
+                    validator: None,
+                }),
+            },
+            Call::Init { .. } | Call::Migrate { .. } | Call::Timer { .. } | Call::Validate { .. } => {
+                End::Accept(Bytes::new())
+            }
+        };
+        Ok(Run { overlay, fuel: 1, end })
+    }
+}
+
+fn decide(
+    operation: DirectoryOperation,
+    context: &Context,
+    records: &mut Records<'_>,
+) -> Result<DirectoryResult, Stop> {
+    match operation {
+        DirectoryOperation::Found { cluster, peer_address, api_address } => {
+            found(records, context, cluster, peer_address, api_address)
+        }
+        DirectoryOperation::AddNode { peer_address, api_address } => {
+            add_node(records, context, peer_address, api_address)
+        }
+        DirectoryOperation::SeeNode { node, peer_address, api_address } => {
+            see_node(records, context, node, peer_address, api_address)
+        }
+        DirectoryOperation::CreateCommunity { name, nodes, timing, policy } => {
+            create_community(records, name, &nodes, timing, *policy)
+        }
+        DirectoryOperation::DeleteCommunity { community } => delete_community(records, community),
+        DirectoryOperation::AddReplica { community, node } => add_replica(records, community, node),
+        DirectoryOperation::Promote { community, node } => promote(records, community, node),
+        DirectoryOperation::RemoveReplica { community, node } => remove_replica(records, community, node),
+        DirectoryOperation::RecordComponent(entry) => record_component(records, entry),
+    }
+}
+
+fn found(
+    records: &mut Records<'_>,
+    context: &Context,
+    cluster: ClusterId,
+    peer_address: String,
+    api_address: String,
+) -> Result<DirectoryResult, Stop> {
+    if let Some(founded) = records.get::<ClusterId>(key::CLUSTER)? {
+        if founded == cluster {
+            return Ok(DirectoryResult::Done);
+        }
+        return reject("already-founded", "the cluster was founded before, under another id");
+    }
+    let founder = (ReplicaId(1), NodeId(1));
+    records.put(key::CLUSTER, &cluster)?;
+    records.put(key::NEXT_NODE, &NodeId(2))?;
+    records.put(key::NEXT_COMMUNITY, &CommunityId(1))?;
+    records.put(&key::name("system"), &CommunityId::SYSTEM)?;
+    records.put_community(&CommunityRecord {
+        id: CommunityId::SYSTEM,
+        name: "system".to_owned(),
+        timing: Timing::LAN,
+        founding_policy: Policy::default(),
+        founders: BTreeMap::from([founder]),
+        replicas: BTreeMap::from([(founder.0, ReplicaRecord { node: founder.1, voter: true })]),
+        next_replica: ReplicaId(2),
+    })?;
+    let seen_millis = context.time.millis();
+    records.put(
+        &key::node(founder.1),
+        &NodeRecord { node: founder.1, peer_address, api_address, seen_millis },
+    )?;
+    Ok(DirectoryResult::Done)
+}
+
+fn add_node(
+    records: &mut Records<'_>,
+    context: &Context,
+    peer_address: String,
+    api_address: String,
+) -> Result<DirectoryResult, Stop> {
+    let Some(node) = records.get::<NodeId>(key::NEXT_NODE)? else {
+        return reject("not-founded", "the cluster is not founded yet: retry");
+    };
+    let mut system = records.community(CommunityId::SYSTEM)?;
+    let replica = system.next_replica;
+    system.next_replica = replica.next();
+    system.replicas.insert(replica, ReplicaRecord { node, voter: false });
+    give_votes(&mut system);
+    records.put_community(&system)?;
+    records.put(key::NEXT_NODE, &node.next())?;
+    let seen_millis = context.time.millis();
+    records.put(&key::node(node), &NodeRecord { node, peer_address, api_address, seen_millis })?;
+    Ok(DirectoryResult::Node { node, replica })
+}
+
+/// The system community votes with the largest odd number of its oldest replicas, at most five: an
+/// even number tolerates no more failures than the odd one below it.
+fn give_votes(system: &mut CommunityRecord) {
+    let votes = match system.replicas.len().min(5) {
+        count if count % 2 == 0 => count - 1,
+        count => count,
+    };
+    for (place, replica) in system.replicas.values_mut().enumerate() {
+        replica.voter = place < votes;
+    }
+}
+
+fn see_node(
+    records: &mut Records<'_>,
+    context: &Context,
+    node: NodeId,
+    peer_address: String,
+    api_address: String,
+) -> Result<DirectoryResult, Stop> {
+    records.must_have_node(node)?;
+    let seen_millis = context.time.millis();
+    records.put(&key::node(node), &NodeRecord { node, peer_address, api_address, seen_millis })?;
+    Ok(DirectoryResult::Done)
+}
+
+fn create_community(
+    records: &mut Records<'_>,
+    name: String,
+    nodes: &[NodeId],
+    timing: Timing,
+    policy: Policy,
+) -> Result<DirectoryResult, Stop> {
+    check_name(&name)?;
+    if let Err(bounds) = policy.check() {
+        return reject("bad-policy", bounds.to_string());
+    }
+    if records.get::<CommunityId>(&key::name(&name))?.is_some() {
+        return reject(
+            "community-exists",
+            format!("there is a community {name:?} already: choose another name"),
+        );
+    }
+    if nodes.is_empty() {
+        return reject("bad-members", "a community needs at least one node");
+    }
+    let mut founders = BTreeMap::new();
+    for &node in nodes {
+        records.must_have_node(node)?;
+        if founders.values().any(|&founder| founder == node) {
+            return reject("bad-members", format!("node {node} is named twice"));
+        }
+        founders.insert(ReplicaId(founders.len() as u64 + 1), node);
+    }
+    let Some(id) = records.get::<CommunityId>(key::NEXT_COMMUNITY)? else {
+        return reject("not-founded", "the cluster is not founded yet: retry");
+    };
+    let replicas = founders.iter().map(|(&id, &node)| (id, ReplicaRecord { node, voter: true })).collect();
+    let next_replica = ReplicaId(founders.len() as u64 + 1);
+    let record =
+        CommunityRecord { id, name, timing, founding_policy: policy, founders, replicas, next_replica };
+    records.put(key::NEXT_COMMUNITY, &id.next())?;
+    records.put(&key::name(&record.name), &id)?;
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Community(Box::new(record)))
+}
+
+fn check_name(name: &str) -> Result<(), Stop> {
+    let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_good = name.len() <= limits::COMMUNITY_NAME_BYTES_MAX
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.bytes().all(is_plain);
+    if is_good {
+        return Ok(());
+    }
+    reject(
+        "bad-request",
+        format!(
+            "{name:?} is no name for a community: 1 to {} of a-z, 0-9 and -, beginning with a letter",
+            limits::COMMUNITY_NAME_BYTES_MAX
+        ),
+    )
+}
+
+fn delete_community(records: &mut Records<'_>, community: CommunityId) -> Result<DirectoryResult, Stop> {
+    if community == CommunityId::SYSTEM {
+        return reject("bad-request", "the system community cannot be deleted");
+    }
+    let record = records.community(community)?;
+    records.delete(&key::name(&record.name))?;
+    records.delete(&key::community(community))?;
+    Ok(DirectoryResult::Done)
+}
+
+fn add_replica(
+    records: &mut Records<'_>,
+    community: CommunityId,
+    node: NodeId,
+) -> Result<DirectoryResult, Stop> {
+    records.must_have_node(node)?;
+    let mut record = records.community(community)?;
+    if let Some(replica) = record.replica_on(node) {
+        return Ok(DirectoryResult::Replica(replica));
+    }
+    let replica = record.next_replica;
+    record.next_replica = replica.next();
+    record.replicas.insert(replica, ReplicaRecord { node, voter: false });
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Replica(replica))
+}
+
+fn promote(records: &mut Records<'_>, community: CommunityId, node: NodeId) -> Result<DirectoryResult, Stop> {
+    let mut record = records.community(community)?;
+    let replica = replica_on(&record, node)?;
+    record.replicas.insert(replica, ReplicaRecord { node, voter: true });
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Replica(replica))
+}
+
+fn remove_replica(
+    records: &mut Records<'_>,
+    community: CommunityId,
+    node: NodeId,
+) -> Result<DirectoryResult, Stop> {
+    let mut record = records.community(community)?;
+    let replica = replica_on(&record, node)?;
+    record.replicas.remove(&replica);
+    if !record.replicas.values().any(|replica| replica.voter) {
+        return reject(
+            "bad-members",
+            format!("node {node} has the last vote of the community: add and promote another replica first"),
+        );
+    }
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Replica(replica))
+}
+
+fn replica_on(record: &CommunityRecord, node: NodeId) -> Result<ReplicaId, Stop> {
+    match record.replica_on(node) {
+        Some(replica) => Ok(replica),
+        None => reject("no-replica", format!("community {} has no replica on node {node}", record.name)),
+    }
+}
+
+fn record_component(records: &mut Records<'_>, entry: ComponentEntry) -> Result<DirectoryResult, Stop> {
+    records.put(&key::component(entry.hash), &entry)?;
+    Ok(DirectoryResult::Done)
+}
+
+/// Typed access to the records through the overlay.
+struct Records<'a>(&'a mut Overlay);
+
+impl Records<'_> {
+    fn get<T: DeserializeOwned>(&mut self, key: &[u8]) -> Result<Option<T>, Refused> {
+        let bytes = self.0.get(key)?;
+        Ok(bytes.map(|bytes| codec::decode(&bytes).expect("only this program writes these records")))
+    }
+
+    fn put<T: Serialize>(&mut self, key: &[u8], value: &T) -> Result<(), Refused> {
+        self.0.set(key, &codec::encode(value))
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), Refused> {
+        self.0.delete(key)
+    }
+
+    fn put_community(&mut self, record: &CommunityRecord) -> Result<(), Refused> {
+        self.put(&key::community(record.id), record)
+    }
+
+    fn community(&mut self, community: CommunityId) -> Result<CommunityRecord, Stop> {
+        match self.get(&key::community(community))? {
+            Some(record) => Ok(record),
+            None => reject("no-community", format!("there is no community {community}")),
+        }
+    }
+
+    fn must_have_node(&mut self, node: NodeId) -> Result<(), Stop> {
+        if self.0.get(&key::node(node))?.is_some() {
+            return Ok(());
+        }
+        reject("no-node", format!("there is no node {node}: see `althing status`"))
+    }
+}

@@ -1,0 +1,197 @@
+//! The directory's decisions, through core's machine, as every replica makes them.
+
+use super::{
+    program::{Directory, manifest},
+    record::{CommunityRecord, DirectoryOperation, DirectoryResult, ReplicaRecord},
+    view::DirectoryView,
+};
+use althing_consensus::{peers::ClusterId, port::Timing};
+use althing_core::{
+    actor::Actor,
+    batch::{Activation, Batch, Command, OpenSession, Operation, ProgramManifest},
+    codec,
+    ids::{CommunityId, NodeId, OperationNumber, ReplicaId, SessionId},
+    machine::Machine,
+    policy::Policy,
+    program::{Fault, Program, Programs},
+    time::Timestamp,
+    transition::{Outcome, Reply},
+};
+
+struct Native;
+
+impl Programs for Native {
+    fn load(&mut self, _manifest: &ProgramManifest) -> Result<Box<dyn Program>, Fault> {
+        Ok(Box::new(Directory))
+    }
+}
+
+/// A system community and a client of it.
+struct Cluster {
+    machine: Machine,
+    session: SessionId,
+    number: u64,
+}
+
+impl Cluster {
+    fn founded() -> Self {
+        let mut machine = Machine::new(CommunityId::SYSTEM, Policy::default());
+        let activation = Activation { actor: Actor::default(), program: manifest() };
+        let opening = OpenSession { actor: Actor::default() };
+        let commands = vec![Command::Activate(activation), Command::OpenSession(opening)];
+        let batch = Batch { stamp: Timestamp::new(1000, 0), commands };
+        machine.apply(&batch, &mut Native).unwrap();
+        let mut cluster = Self { machine, session: SessionId(2), number: 0 };
+        let found = DirectoryOperation::Found {
+            cluster: ClusterId([7; 16]),
+            peer_address: "p1".to_owned(),
+            api_address: "a1".to_owned(),
+        };
+        cluster.change(&found).unwrap();
+        cluster
+    }
+
+    fn change(&mut self, operation: &DirectoryOperation) -> Result<DirectoryResult, String> {
+        self.number += 1;
+        let command = Command::Operation(Operation {
+            session: self.session,
+            number: OperationNumber(self.number),
+            acknowledged: OperationNumber(self.number - 1),
+            after: OperationNumber(0),
+            actor: Actor::default(),
+            payload: codec::encode(operation).into(),
+        });
+        let batch = Batch { stamp: Timestamp::new(2000, 0), commands: vec![command] };
+        let applied = self.machine.apply(&batch, &mut Native).unwrap();
+        match &applied.replies[0] {
+            Reply::Done(receipt) => match &receipt.outcome {
+                Outcome::Accepted { result } => Ok(codec::decode(result).unwrap()),
+                Outcome::Rejected(rejection) => Err(rejection.code.clone()),
+                Outcome::Trapped(trap) => panic!("{trap:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn add_node(&mut self) -> NodeId {
+        let add = DirectoryOperation::AddNode { peer_address: "p".to_owned(), api_address: "a".to_owned() };
+        match self.change(&add).unwrap() {
+            DirectoryResult::Node { node, .. } => node,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn create(&mut self, name: &str, nodes: &[u64]) -> Result<CommunityRecord, String> {
+        let create = DirectoryOperation::CreateCommunity {
+            name: name.to_owned(),
+            nodes: nodes.iter().copied().map(NodeId).collect(),
+            timing: Timing::LAN,
+            policy: Box::default(),
+        };
+        self.change(&create).map(|result| match result {
+            DirectoryResult::Community(record) => *record,
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn record(&self, id: u64) -> Option<CommunityRecord> {
+        DirectoryView(&self.machine.view()).community(CommunityId(id))
+    }
+}
+
+#[test]
+fn the_cluster_is_founded_once() {
+    let mut cluster = Cluster::founded();
+    let again = |id| DirectoryOperation::Found {
+        cluster: ClusterId([id; 16]),
+        peer_address: String::new(),
+        api_address: String::new(),
+    };
+    assert_eq!(cluster.change(&again(7)), Ok(DirectoryResult::Done), "the founder may repeat itself");
+    assert_eq!(cluster.change(&again(8)), Err("already-founded".to_owned()));
+    assert_eq!(DirectoryView(&cluster.machine.view()).cluster(), Some(ClusterId([7; 16])));
+}
+
+#[test]
+fn the_system_community_votes_with_an_odd_number_of_at_most_five() {
+    let mut cluster = Cluster::founded();
+    let votes = |cluster: &Cluster| {
+        cluster.record(0).unwrap().replicas.values().filter(|replica| replica.voter).count()
+    };
+    let counted: Vec<usize> = (0..6)
+        .map(|_| {
+            cluster.add_node();
+            votes(&cluster)
+        })
+        .collect();
+    assert_eq!(counted, [1, 3, 3, 5, 5, 5]);
+}
+
+#[test]
+fn a_community_is_created_on_nodes_that_exist_under_a_name_that_is_free() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    let record = cluster.create("roster", &[1, 2]).unwrap();
+    assert_eq!(record.id, CommunityId(1));
+    assert_eq!(record.replicas.values().map(|replica| replica.node.0).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(cluster.create("roster", &[1]).unwrap_err(), "community-exists");
+    assert_eq!(cluster.create("other", &[9]).unwrap_err(), "no-node");
+    assert_eq!(cluster.create("other", &[1, 1]).unwrap_err(), "bad-members");
+    assert_eq!(cluster.create("other", &[]).unwrap_err(), "bad-members");
+    for name in ["", "Upper", "1st", "with space", &"x".repeat(65)] {
+        assert_eq!(cluster.create(name, &[1]).unwrap_err(), "bad-request", "{name:?}");
+    }
+}
+
+#[test]
+fn ids_of_communities_and_replicas_are_never_used_again() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    cluster.create("first", &[1]).unwrap();
+    let community = CommunityId(1);
+    let node = NodeId(2);
+    assert_eq!(
+        cluster.change(&DirectoryOperation::AddReplica { community, node }),
+        Ok(DirectoryResult::Replica(ReplicaId(2)))
+    );
+    cluster.change(&DirectoryOperation::RemoveReplica { community, node }).unwrap();
+    assert_eq!(
+        cluster.change(&DirectoryOperation::AddReplica { community, node }),
+        Ok(DirectoryResult::Replica(ReplicaId(3)))
+    );
+    cluster.change(&DirectoryOperation::DeleteCommunity { community }).unwrap();
+    assert!(cluster.record(1).is_none());
+    assert!(DirectoryView(&cluster.machine.view()).has_existed(community));
+    assert_eq!(cluster.create("first", &[1]).unwrap().id, CommunityId(2));
+}
+
+#[test]
+fn a_replica_is_promoted_and_the_last_vote_stays() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    cluster.create("first", &[1]).unwrap();
+    let community = CommunityId(1);
+    assert_eq!(
+        cluster.change(&DirectoryOperation::RemoveReplica { community, node: NodeId(1) }),
+        Err("bad-members".to_owned())
+    );
+    cluster.change(&DirectoryOperation::AddReplica { community, node: NodeId(2) }).unwrap();
+    cluster.change(&DirectoryOperation::Promote { community, node: NodeId(2) }).unwrap();
+    let voter = ReplicaRecord { node: NodeId(2), voter: true };
+    assert_eq!(cluster.record(1).unwrap().replicas[&ReplicaId(2)], voter);
+    cluster.change(&DirectoryOperation::RemoveReplica { community, node: NodeId(1) }).unwrap();
+    assert_eq!(
+        cluster.change(&DirectoryOperation::Promote { community, node: NodeId(1) }),
+        Err("no-replica".to_owned())
+    );
+}
+
+#[test]
+fn the_system_community_is_not_deleted() {
+    let mut cluster = Cluster::founded();
+    let community = CommunityId::SYSTEM;
+    assert_eq!(
+        cluster.change(&DirectoryOperation::DeleteCommunity { community }),
+        Err("bad-request".to_owned())
+    );
+}

@@ -1,0 +1,69 @@
+//! Reading the directory from a view of the system community.
+
+use super::record::{CommunityRecord, ComponentEntry, NodeRecord, key};
+use althing_consensus::peers::ClusterId;
+use althing_core::{
+    codec,
+    ids::{CommunityId, Hash, NodeId},
+    state::Keyspace,
+    view::View,
+};
+use serde::de::DeserializeOwned;
+
+/// The directory at one sequence. Cheap to make.
+pub(crate) struct DirectoryView<'a>(pub(crate) &'a View);
+
+impl DirectoryView<'_> {
+    /// The cluster's id; none before it is founded.
+    pub(crate) fn cluster(&self) -> Option<ClusterId> {
+        self.get(key::CLUSTER)
+    }
+
+    /// Every node, ascending.
+    pub(crate) fn nodes(&self) -> Vec<NodeRecord> {
+        self.all(key::NODES, key::NODES_END)
+    }
+
+    /// One node.
+    pub(crate) fn node(&self, node: NodeId) -> Option<NodeRecord> {
+        self.get(&key::node(node))
+    }
+
+    /// Every community, the system community first.
+    pub(crate) fn communities(&self) -> Vec<CommunityRecord> {
+        self.all(key::COMMUNITIES, key::COMMUNITIES_END)
+    }
+
+    /// One community.
+    pub(crate) fn community(&self, community: CommunityId) -> Option<CommunityRecord> {
+        self.get(&key::community(community))
+    }
+
+    /// The community of a name, or of a decimal id.
+    pub(crate) fn find(&self, name: &str) -> Option<CommunityRecord> {
+        let id = self.get::<CommunityId>(&key::name(name)).or_else(|| name.parse().ok().map(CommunityId))?;
+        self.community(id)
+    }
+
+    /// Whether a community of that id ever existed, as far as this view knows.
+    pub(crate) fn has_existed(&self, community: CommunityId) -> bool {
+        self.get::<CommunityId>(key::NEXT_COMMUNITY).is_some_and(|next| community < next)
+    }
+
+    /// A component.
+    pub(crate) fn component(&self, hash: Hash) -> Option<ComponentEntry> {
+        self.get(&key::component(hash))
+    }
+
+    fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Option<T> {
+        self.0.state().get(Keyspace::Program, key).map(|bytes| decode(bytes))
+    }
+
+    fn all<T: DeserializeOwned>(&self, start: &[u8], end: &[u8]) -> Vec<T> {
+        self.0.state().range(Keyspace::Program, start, Some(end)).map(|(_, bytes)| decode(bytes)).collect()
+    }
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> T {
+    codec::decode(bytes).expect("the directory's records are written by its own program only")
+}

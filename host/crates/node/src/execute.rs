@@ -1,0 +1,172 @@
+//! The executor: committed entries become state, on every replica, in order.
+//!
+//! One for each replica, owned by its consensus group. It makes sure that the components an entry
+//! names are here (waiting for them if it must), runs the entries on a guest thread, hands the
+//! transitions to the feed, and publishes the new state to readers in one step.
+
+use crate::{
+    components::Components,
+    feed::Feed,
+    guests::GuestThreads,
+    refuse,
+    replica::{Decoded, Executed, Loader, Replica},
+    snapshots::{self, Builder, LastCut},
+};
+use althing_consensus::port::{
+    AppliedState, CommittedEntry, Replies, SnapshotBuilder, SnapshotHandle, StateMachine,
+};
+use althing_core::{
+    batch::ProgramManifest,
+    ids::{CommunityId, NodeId},
+    program::Fault,
+    snapshot::Manifest,
+    view::View,
+};
+use althing_store::port::Archive;
+use async_trait::async_trait;
+use std::sync::Arc;
+use tokio::sync::{Notify, watch};
+
+/// What readers see: a state, and how far in the log it is.
+#[derive(Clone)]
+pub(crate) struct Published {
+    pub(crate) view: View,
+    pub(crate) applied_index: u64,
+}
+
+/// Tells where a component may be had: the nodes that know of the community.
+pub(crate) type Sources = Arc<dyn Fn() -> Vec<NodeId> + Send + Sync>;
+
+/// Executes one community on this node.
+pub(crate) struct Executor {
+    pub(crate) community: CommunityId,
+    /// None only while it is out on a guest thread, or after a panic there.
+    pub(crate) replica: Option<Replica>,
+    pub(crate) loader: Loader,
+    pub(crate) archive: Arc<dyn Archive>,
+    pub(crate) components: Components,
+    pub(crate) guests: GuestThreads,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) published: watch::Sender<Published>,
+    pub(crate) snapshot_due: Arc<Notify>,
+    pub(crate) last_cut: LastCut,
+    pub(crate) sources: Sources,
+}
+
+#[async_trait]
+impl StateMachine for Executor {
+    async fn applied(&mut self) -> Result<AppliedState, Fault> {
+        Ok(self.replica()?.applied().clone())
+    }
+
+    #[tracing::instrument(name = "execute", level = "debug", skip_all, fields(community = %self.community, entries = entries.len()))]
+    async fn apply(&mut self, entries: Vec<CommittedEntry>) -> Result<Vec<Replies>, Fault> {
+        let entries = entries.into_iter().map(Decoded::new).collect::<Result<Vec<_>, _>>()?;
+        let programs = self.programs(&entries)?;
+        hold(&self.components, &self.sources, programs).await?;
+        let mut replica = self.replica.take().ok_or_else(lost)?;
+        let guests = self.guests.clone();
+        let (replica, executed) = guests
+            .run(move || {
+                let executed = replica.execute(entries);
+                (replica, executed)
+            })
+            .await?;
+        let published = publishable(&replica);
+        let is_due = replica.is_due();
+        self.replica = Some(replica);
+        let Executed { replies, transitions } = executed?;
+        self.count(&transitions);
+        self.feed
+            .push(transitions)
+            .await
+            .map_err(|error| Fault::because("the history could not be kept", error))?;
+        self.published.send_replace(published);
+        if is_due {
+            self.snapshot_due.notify_one();
+        }
+        Ok(replies)
+    }
+
+    async fn capture(&mut self) -> Result<Box<dyn SnapshotBuilder>, Fault> {
+        let fingerprint = match self.loader {
+            Loader::Native => None,
+            Loader::Wasm(_) => Some(self.components.engine().fingerprint()),
+        };
+        Ok(Box::new(Builder {
+            captured: self.replica.as_mut().ok_or_else(lost)?.capture(),
+            archive: self.archive.clone(),
+            fingerprint,
+            last_cut: self.last_cut.clone(),
+        }))
+    }
+
+    async fn install(&mut self, snapshot: SnapshotHandle) -> Result<(), Fault> {
+        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest).await?;
+        let manifest = Manifest::decode(&snapshot.manifest)
+            .map_err(|error| Fault::because("a snapshot's manifest cannot be read", error))?;
+        snapshots::keep(&*self.archive, &manifest, machine.policy().retention.snapshots).await?;
+        tracing::info!(community = %self.community, sequence = %manifest.sequence, "a snapshot was installed");
+        let replica = Replica::new(machine, self.loader.clone(), applied);
+        self.feed.jump(replica.view().sequence());
+        self.published.send_replace(publishable(&replica));
+        self.replica = Some(replica);
+        Ok(())
+    }
+
+    async fn snapshot(&mut self) -> Result<Option<SnapshotHandle>, Fault> {
+        let records = self
+            .archive
+            .snapshots(self.community)
+            .await
+            .map_err(|error| Fault::because("the snapshots could not be read", error))?;
+        let Some(newest) = records.into_iter().next() else { return Ok(None) };
+        let applied = snapshots::applied(&newest.manifest)?;
+        Ok(Some(SnapshotHandle { applied, manifest: newest.manifest }))
+    }
+}
+
+impl Executor {
+    fn replica(&self) -> Result<&Replica, Fault> {
+        self.replica.as_ref().ok_or_else(lost)
+    }
+
+    /// The programs that these entries may run: the one in force, and those that they activate.
+    fn programs(&self, entries: &[Decoded]) -> Result<Vec<ProgramManifest>, Fault> {
+        if matches!(self.loader, Loader::Native) {
+            return Ok(Vec::new());
+        }
+        let in_force = self.replica()?.program();
+        Ok(in_force.into_iter().chain(entries.iter().flat_map(Decoded::activated)).cloned().collect())
+    }
+
+    fn count(&self, batches: &[Vec<althing_core::transition::Transition>]) {
+        let transitions: usize = batches.iter().map(Vec::len).sum();
+        metrics::counter!("althing_batches_total").increment(batches.len() as u64);
+        metrics::counter!("althing_transitions_total").increment(transitions as u64);
+        let fuel: u64 = batches.iter().flatten().map(|transition| transition.fuel).sum();
+        metrics::counter!("althing_fuel_total").increment(fuel);
+    }
+}
+
+/// Makes sure of every component of these programs. What is not here is fetched, and waited for.
+async fn hold(
+    components: &Components,
+    sources: &Sources,
+    programs: Vec<ProgramManifest>,
+) -> Result<(), Fault> {
+    for component in programs.iter().flat_map(ProgramManifest::components) {
+        components.hold_at_last(component, &**sources).await?;
+    }
+    Ok(())
+}
+
+/// What readers are shown of a replica.
+pub(crate) fn publishable(replica: &Replica) -> Published {
+    let applied_index = replica.applied().position.as_ref().map_or(0, |position| position.index);
+    Published { view: replica.view(), applied_index }
+}
+
+fn lost() -> Fault {
+    Fault::new(format!("the replica was lost to an earlier fault: {}", refuse::RESTART))
+}

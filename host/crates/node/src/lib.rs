@@ -1,0 +1,41 @@
+//! The node: communities on one machine, from the door to the state and back.
+//!
+//! One verb, one file. An operation's way: [`submit`] finds the leader, `propose` packs a batch,
+//! consensus replicates it, `execute` runs it on every replica, `feed` tells subscribers. What lives
+//! where is in the `directory`, which `reconcile` makes true.
+
+mod admin;
+mod community;
+mod components;
+mod directory;
+mod directory_client;
+mod execute;
+mod feed;
+mod guests;
+mod history;
+mod identity;
+mod install;
+mod members;
+mod node;
+mod peer;
+mod presence;
+mod propose;
+mod query;
+mod reconcile;
+mod refuse;
+mod replica;
+mod snapshots;
+mod status;
+mod submit;
+
+pub use admin::Placement;
+pub use althing_consensus::port::{Role, Timing};
+pub use components::ComponentDescription;
+pub use directory::record::{CommunityRecord, NodeRecord, ReplicaRecord};
+pub use identity::{Addresses, Birth, Identity, IdentityError};
+pub use install::{ComponentInfo, HOLD_PATIENCE, ProgramInfo, ProgramSpec};
+pub use node::{Node, NodeOptions, StartError};
+pub use peer::HistoryRead;
+pub use query::{Answer, Consistency, QueryAnswer, Scanned};
+pub use status::{MemberStatus, NodeStatus, ReplicaStatus};
+pub use submit::Submitted;

@@ -1,0 +1,191 @@
+//! Changing a community's replicas: what is wanted goes into the directory, the group's leader makes
+//! it so ([`crate::reconcile`]), and the caller waits until it is.
+
+use crate::{
+    admin::unexpected,
+    directory::{
+        record::{CommunityRecord, DirectoryOperation, DirectoryResult},
+        view::DirectoryView,
+    },
+    node::Node,
+    peer::method,
+    refuse,
+    status::ReplicaStatus,
+};
+use althing_consensus::peers::Lane;
+use althing_core::{
+    ids::{CommunityId, NodeId, ReplicaId},
+    refusal::{Code, Refusal},
+};
+use std::time::Duration;
+
+/// How long a change may take to be made.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long handing leadership over may take.
+const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Node {
+    /// Adds a replica that does not vote, and waits until the group knows it.
+    ///
+    /// # Errors
+    /// A refusal; [`Code::TimedOut`] when it was decided but is not done yet.
+    pub async fn add_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
+        let id = self.find(community)?;
+        let replica =
+            self.change_replicas(DirectoryOperation::AddReplica { community: id, node: on }).await?;
+        self.wait_for_members(id, |status| status.members.iter().any(|member| member.replica == replica))
+            .await?;
+        Ok(replica)
+    }
+
+    /// Gives a replica a vote, once it has caught up, and waits for that.
+    ///
+    /// # Errors
+    /// As [`Self::add_replica`].
+    pub async fn promote_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
+        let id = self.find(community)?;
+        let replica = self.change_replicas(DirectoryOperation::Promote { community: id, node: on }).await?;
+        let votes = |status: &ReplicaStatus| {
+            status.members.iter().any(|member| member.replica == replica && member.voter)
+        };
+        self.wait_for_members(id, votes).await?;
+        Ok(replica)
+    }
+
+    /// Removes the replica of a node, and waits until the group has let it go.
+    ///
+    /// # Errors
+    /// As [`Self::add_replica`]; [`Code::BadMembers`] when it has the last vote, or when without it
+    /// no quorum of the remaining voters would be up.
+    pub async fn remove_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
+        let id = self.find(community)?;
+        self.keep_quorum(id, on).await?;
+        let replica =
+            self.change_replicas(DirectoryOperation::RemoveReplica { community: id, node: on }).await?;
+        self.wait_for_members(id, |status| status.members.iter().all(|member| member.replica != replica))
+            .await?;
+        Ok(replica)
+    }
+
+    /// Moves leadership to a node, or to whichever is best informed.
+    ///
+    /// # Errors
+    /// A refusal; [`Code::TimedOut`] when nobody took over in time.
+    pub async fn transfer_leadership(&self, community: &str, to: Option<NodeId>) -> Result<(), Refusal> {
+        let id = self.find(community)?;
+        if let Some(here) = self.hosted(id).filter(|here| here.leads()) {
+            return self.transfer_from_here(&here, to).await;
+        }
+        let leader = self.leader_of(id).ok_or_else(|| refuse::no_leader(id))?;
+        self.peers().ask(leader, Lane::Control, id, method::TRANSFER, &to, TRANSFER_PATIENCE * 2).await
+    }
+
+    pub(crate) async fn transfer_from_here(
+        &self,
+        here: &crate::community::Community,
+        to: Option<NodeId>,
+    ) -> Result<(), Refusal> {
+        let replica = match to {
+            None => None,
+            Some(node) => {
+                let voters = here.status().voters;
+                let voter =
+                    voters.into_iter().find(|(_, member)| member.node == node).map(|(replica, _)| replica);
+                let voter = voter.ok_or_else(|| {
+                    Refusal::new(Code::BadMembers, format!("node {node} has no vote in {}", here.hosted.name))
+                })?;
+                if voter == here.hosted.replica {
+                    return Ok(());
+                }
+                Some(voter)
+            }
+        };
+        if here.group.transfer_leadership(replica, TRANSFER_PATIENCE).await {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::TimedOut, "nobody took over leadership in time: retry later"))
+    }
+
+    async fn change_replicas(&self, operation: DirectoryOperation) -> Result<ReplicaId, Refusal> {
+        match self.change_directory(operation).await? {
+            DirectoryResult::Replica(replica) => Ok(replica),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Refuses to remove a voter if fewer than a quorum of the remaining ones would answer.
+    async fn keep_quorum(&self, community: CommunityId, without: NodeId) -> Result<(), Refusal> {
+        let record = self.record(community)?;
+        let rest: Vec<NodeId> = record
+            .replicas
+            .values()
+            .filter(|replica| replica.voter && replica.node != without)
+            .map(|replica| replica.node)
+            .collect();
+        let mut up = 0;
+        for &node in &rest {
+            up += usize::from(
+                self.replica_status_on(node, community).await.is_ok_and(|status| status.fault.is_none()),
+            );
+        }
+        let quorum = rest.len() / 2 + 1;
+        if up >= quorum || !record.replicas.values().any(|replica| replica.voter && replica.node == without) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            Code::BadMembers,
+            format!(
+                "without node {without}, {up} of {} voters of {} would answer, {quorum} must: bring back or add others first",
+                rest.len(),
+                record.name
+            ),
+        ))
+    }
+
+    async fn wait_for_members(
+        &self,
+        community: CommunityId,
+        is_done: impl Fn(&ReplicaStatus) -> bool,
+    ) -> Result<(), Refusal> {
+        let began = self.runtime().monotonic();
+        loop {
+            if let Some(status) = self.leader_status(community).await
+                && is_done(&status)
+            {
+                return Ok(());
+            }
+            if self.runtime().monotonic() - began > CHANGE_PATIENCE {
+                return Err(Refusal::new(
+                    Code::TimedOut,
+                    format!(
+                        "the change of members was decided and is not made after {} s: it goes on, see `althing status`",
+                        CHANGE_PATIENCE.as_secs()
+                    ),
+                ));
+            }
+            self.runtime().sleep(PAUSE).await;
+        }
+    }
+
+    /// What the leader says of its replica; none when there is no leader to ask.
+    async fn leader_status(&self, community: CommunityId) -> Option<ReplicaStatus> {
+        let record = self.record(community).ok()?;
+        if let Some(here) = self.hosted(community).filter(|here| here.leads()) {
+            return Some(self.replica_status(&here).await);
+        }
+        for replica in record.replicas.values() {
+            if let Ok(status) = self.replica_status_on(replica.node, community).await
+                && status.role == althing_consensus::port::Role::Leader
+            {
+                return Some(status);
+            }
+        }
+        None
+    }
+
+    fn record(&self, community: CommunityId) -> Result<CommunityRecord, Refusal> {
+        DirectoryView(&self.directory()).community(community).ok_or_else(|| self.no_replica(community))
+    }
+}

@@ -1,0 +1,442 @@
+//! The node: what it holds, how it starts and how it ends. Each verb is in a file of its own.
+
+use crate::{
+    community::{Community, Hosted, Shared},
+    components::Components,
+    directory::view::DirectoryView,
+    execute::Sources,
+    guests::GuestThreads,
+    identity::{self, Addresses, Identity},
+    peer::{ask::Peers, serve::Server},
+    reconcile, refuse,
+    snapshots::Fetcher,
+    submit::{LEADER, Outcomes},
+};
+use althing_consensus::{
+    Consensus, ConsensusOptions,
+    peers::{PeerHandler, PeerTransport},
+    port::{Member, Timing},
+    runtime::{Runtime, Task},
+};
+use althing_core::{
+    codec,
+    ids::{CommunityId, NodeId, ReplicaId},
+    policy::Policy,
+    program::Fault,
+    refusal::Refusal,
+    view::View,
+};
+use althing_engine::Engine;
+use althing_store::port::{Store, StoreError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    time::Duration,
+};
+use tokio::sync::Notify;
+
+/// The fact under which the communities that a node hosts are remembered.
+const HOSTED_FACT: &str = "hosted";
+/// How long handing leadership over may take at shutdown, for each community.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a node is started with.
+pub struct NodeOptions {
+    /// Who it is.
+    pub identity: Identity,
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// Its storage.
+    pub store: Store,
+    /// What runs guests.
+    pub engine: Engine,
+    /// Where tasks run.
+    pub runtime: Runtime,
+    /// How it speaks to peers.
+    pub transport: Arc<dyn PeerTransport>,
+    /// Threads that execute operations, and as many that answer questions. 0: everything runs in
+    /// place, for simulations.
+    pub guest_threads: usize,
+    /// Log entries kept behind a snapshot; none: the default.
+    pub log_kept: Option<u64>,
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Storage failed.
+    #[error("the node's store could not be read")]
+    Store(#[source] StoreError),
+    /// The host failed.
+    #[error("the node could not start")]
+    Fault(#[source] Fault),
+}
+
+/// A running node; cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    identity: Identity,
+    addresses: Addresses,
+    shared: Shared,
+    askers: GuestThreads,
+    peers: Peers,
+    system: Arc<Community>,
+    communities: Mutex<BTreeMap<CommunityId, Arc<Community>>>,
+    /// Believed leaders of communities that are led elsewhere.
+    leaders: Mutex<BTreeMap<CommunityId, NodeId>>,
+    reconcile_now: Notify,
+    stopping: AtomicBool,
+    tasks: Mutex<Vec<Task>>,
+    directory_session: crate::directory_client::Session,
+    started: Duration,
+}
+
+impl Node {
+    /// Starts a node: the system community and every community it hosted, from what is stored, then
+    /// whatever the directory says.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
+        let identity = options.identity.clone();
+        let (shared, askers, peers) = shared(&options).map_err(StartError::Fault)?;
+        let known = identity::remembered_nodes(&*options.store.archive).await.map_err(StartError::Store)?;
+        for record in &known {
+            peers.set_address(record.node, &record.peer_address);
+        }
+        peers.set_address(identity.node, &options.addresses.peer);
+        let system = Community::start(&shared, system_hosted(&identity), no_sources()).await;
+        let system = system.map_err(StartError::Fault)?;
+        let inner = Inner {
+            directory_session: crate::directory_client::Session::default(),
+            communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
+            leaders: Mutex::default(),
+            reconcile_now: Notify::new(),
+            stopping: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            started: options.runtime.monotonic(),
+            addresses: options.addresses,
+            identity,
+            shared,
+            askers,
+            peers,
+            system,
+        };
+        let node = Self { inner: Arc::new(inner) };
+        node.start_hosted().await?;
+        let runtime = node.runtime();
+        let tasks = vec![
+            runtime.spawn("reconcile", reconcile::run(node.clone())),
+            runtime.spawn("presence", crate::presence::run(node.clone())),
+        ];
+        node.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
+        Ok(node)
+    }
+
+    /// Starts what this node hosted when it last ran, whether the directory can be read or not.
+    async fn start_hosted(&self) -> Result<(), StartError> {
+        for hosted in self.remembered().await.map_err(StartError::Store)? {
+            let id = hosted.community;
+            let sources = self.sources_of(id);
+            match Community::start(&self.inner.shared, hosted, sources).await {
+                Ok(community) => {
+                    self.communities().insert(id, community);
+                }
+                // A fault in one community never stops another (P3).
+                Err(fault) => {
+                    tracing::error!(community = %id, fault = refuse::chain(&fault), "a community could not be started");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What peers ask this node, methods `node/…`.
+    #[must_use]
+    pub fn peer_handler(&self) -> Arc<dyn PeerHandler> {
+        Arc::new(Server::new(self.clone()))
+    }
+
+    /// What peers ask its consensus groups, methods `raft/…`.
+    #[must_use]
+    pub fn consensus_handler(&self) -> Arc<dyn PeerHandler> {
+        self.inner.shared.consensus.handler()
+    }
+
+    /// Stops in order: refuses new requests, hands leadership over, stops the groups, writes out
+    /// what is pending.
+    pub async fn shutdown(&self) {
+        if self.inner.stopping.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return;
+        }
+        let communities: Vec<_> = self.communities().values().cloned().collect();
+        futures::future::join_all(communities.iter().map(|community| community.hand_over(HAND_OVER_TIMEOUT)))
+            .await;
+        let tasks: Vec<_> =
+            self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
+        for task in tasks {
+            (task.abort)();
+            task.ended.await;
+        }
+        self.inner.shared.consensus.shutdown().await;
+        for community in communities {
+            community.stop_tasks();
+        }
+        self.inner.shared.store.wal.close().await;
+        self.inner.shared.store.archive.close().await;
+    }
+
+    /// Whether it is shutting down.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.inner.identity.node
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.inner.addresses
+    }
+
+    /// Where its tasks run.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.inner.shared.runtime
+    }
+
+    /// What runs guests.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        self.inner.shared.components.engine()
+    }
+
+    pub(crate) fn started(&self) -> Duration {
+        self.inner.started
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    pub(crate) fn components(&self) -> &Components {
+        &self.inner.shared.components
+    }
+
+    pub(crate) fn askers(&self) -> &GuestThreads {
+        &self.inner.askers
+    }
+
+    pub(crate) fn peers(&self) -> &Peers {
+        &self.inner.peers
+    }
+
+    pub(crate) fn system(&self) -> &Arc<Community> {
+        &self.inner.system
+    }
+
+    pub(crate) fn directory_session(&self) -> &crate::directory_client::Session {
+        &self.inner.directory_session
+    }
+
+    pub(crate) fn reconcile_now(&self) -> &Notify {
+        &self.inner.reconcile_now
+    }
+
+    /// The directory as this node knows it.
+    pub(crate) fn directory(&self) -> View {
+        self.inner.system.view()
+    }
+
+    pub(crate) fn communities(&self) -> MutexGuard<'_, BTreeMap<CommunityId, Arc<Community>>> {
+        self.inner.communities.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The community on this node, if it has a replica.
+    pub(crate) fn hosted(&self, community: CommunityId) -> Option<Arc<Community>> {
+        self.communities().get(&community).cloned()
+    }
+
+    /// The id of a community by name or decimal id.
+    ///
+    /// # Errors
+    /// There is none, as far as this node knows; or the node is shutting down.
+    pub(crate) fn find(&self, name: &str) -> Result<CommunityId, Refusal> {
+        if self.is_stopping() {
+            return Err(refuse::shutting_down());
+        }
+        let record = DirectoryView(&self.directory()).find(name);
+        let known = record.map(|record| record.id);
+        let hosted =
+            || self.communities().values().find(|here| here.hosted.name == name).map(|here| here.id());
+        known.or_else(hosted).ok_or_else(|| refuse::no_community(name))
+    }
+
+    /// The community itself, if it exists as far as this node knows.
+    pub(crate) fn find_id(&self, community: CommunityId) -> Option<CommunityId> {
+        let known = DirectoryView(&self.directory()).community(community).map(|record| record.id);
+        known.or_else(|| self.hosted(community).map(|here| here.id()))
+    }
+
+    /// The nodes that have, or should have, a replica of a community.
+    pub(crate) fn sources(&self, community: CommunityId) -> Vec<NodeId> {
+        let directory = self.directory();
+        let view = DirectoryView(&directory);
+        let replicas = view.community(community).map(|record| record.replicas).unwrap_or_default();
+        let members: Vec<NodeId> = replicas.values().map(|replica| replica.node).collect();
+        let others: Vec<NodeId> =
+            view.nodes().iter().map(|record| record.node).filter(|node| !members.contains(node)).collect();
+        members.into_iter().chain(others).collect()
+    }
+
+    /// [`Self::sources`] without this node, for a task that outlives the call. Weak, because the
+    /// node owns the task.
+    pub(crate) fn sources_of(&self, community: CommunityId) -> Sources {
+        let inner = Arc::downgrade(&self.inner);
+        Arc::new(move || match inner.upgrade() {
+            Some(inner) => {
+                let node = Node { inner };
+                node.sources(community).into_iter().filter(|&source| source != node.id()).collect()
+            }
+            None => Vec::new(),
+        })
+    }
+
+    /// Who leads a community, as far as this node knows; never itself.
+    pub(crate) fn leader_of(&self, community: CommunityId) -> Option<NodeId> {
+        let told =
+            self.hosted(community).and_then(|here| here.status().leader).map(|(_, member)| member.node);
+        let believed = || self.leaders().get(&community).copied();
+        let leader = told.or_else(believed).or_else(|| {
+            self.hosted(community).is_none().then(|| self.sources(community).first().copied()).flatten()
+        });
+        leader.filter(|&leader| leader != self.id())
+    }
+
+    /// A node was asked to lead: remember it, or whom it named.
+    pub(crate) fn note_leader(&self, community: CommunityId, asked: NodeId, outcomes: &Outcomes) {
+        let hint = outcomes.iter().find_map(|outcome| outcome.as_ref().err()?.data.get(LEADER)?.parse().ok());
+        match hint.map(NodeId) {
+            None => self.leaders().insert(community, asked),
+            Some(NodeId(0)) => return self.forget_leader(community, asked),
+            Some(named) => self.leaders().insert(community, named),
+        };
+    }
+
+    /// A node did not answer, or does not know who leads: ask the next one next time.
+    pub(crate) fn forget_leader(&self, community: CommunityId, asked: NodeId) {
+        let me = self.id();
+        let candidates: Vec<NodeId> =
+            self.sources(community).into_iter().filter(|&node| node != me).collect();
+        let place = candidates.iter().position(|&node| node == asked).map_or(0, |place| place + 1);
+        let next = candidates.get(place % candidates.len().max(1)).copied();
+        match next {
+            Some(next) => self.leaders().insert(community, next),
+            None => self.leaders().remove(&community),
+        };
+    }
+
+    fn leaders(&self) -> MutexGuard<'_, BTreeMap<CommunityId, NodeId>> {
+        self.inner.leaders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this node remembers that it hosts, but for the system community.
+    async fn remembered(&self) -> Result<Vec<Hosted>, StoreError> {
+        let record = self.inner.shared.store.archive.fact(HOSTED_FACT).await?;
+        // What cannot be read is learned again from the directory.
+        Ok(record.and_then(|record| codec::decode(&record).ok()).unwrap_or_default())
+    }
+
+    /// Remembers what this node hosts.
+    pub(crate) async fn remember_hosted(&self) -> Result<(), StoreError> {
+        let hosted: Vec<Hosted> = self
+            .communities()
+            .values()
+            .filter(|community| community.id() != CommunityId::SYSTEM)
+            .map(|community| community.remembered())
+            .collect();
+        self.inner.shared.store.archive.put_fact(HOSTED_FACT, codec::encode(&hosted).into()).await
+    }
+
+    /// This node as a member of a group.
+    pub(crate) fn member(&self) -> Member {
+        Member { node: self.id(), address: self.inner.addresses.peer.clone() }
+    }
+}
+
+fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault> {
+    let pool = |name| match options.guest_threads {
+        0 => Ok(GuestThreads::in_place()),
+        threads => GuestThreads::pool(name, threads),
+    };
+    let compilers = match options.guest_threads {
+        0 => GuestThreads::in_place(),
+        _ => GuestThreads::pool("compile", 1)?,
+    };
+    let peers = Peers::new(options.transport.clone());
+    let components = Components::new(
+        options.store.archive.clone(),
+        options.engine.clone(),
+        compilers,
+        peers.clone(),
+        options.runtime.clone(),
+    );
+    let consensus = Consensus::new(ConsensusOptions {
+        node: options.identity.node,
+        wal: options.store.wal.clone(),
+        transport: options.transport.clone(),
+        runtime: options.runtime.clone(),
+    });
+    let fetcher = Arc::new(Fetcher {
+        archive: options.store.archive.clone(),
+        components: components.clone(),
+        peers: peers.clone(),
+    });
+    let shared = Shared {
+        store: options.store.clone(),
+        consensus,
+        components,
+        guests: pool("guest")?,
+        runtime: options.runtime.clone(),
+        fetcher,
+        log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
+    };
+    Ok((shared, pool("ask")?, peers))
+}
+
+/// The system community as every node hosts it.
+fn system_hosted(identity: &Identity) -> Hosted {
+    let founders = match identity.is_founder() {
+        true => BTreeMap::from([(ReplicaId(1), NodeId(1))]),
+        false => BTreeMap::new(),
+    };
+    Hosted {
+        community: CommunityId::SYSTEM,
+        name: "system".to_owned(),
+        replica: identity.system_replica,
+        timing: Timing::LAN,
+        founding_policy: Policy::default(),
+        founders,
+        founded: !identity.is_founder(),
+    }
+}
+
+/// The system community runs no components.
+fn no_sources() -> Sources {
+    Arc::new(Vec::new)
+}

@@ -1,0 +1,180 @@
+//! A community's copy on this node, in the hands of whoever executes it: the machine, how far it
+//! came in the log, and when a snapshot is due.
+//!
+//! Synchronous: it runs on a guest thread, knows no storage and no network.
+
+use crate::directory;
+use althing_consensus::port::{AppliedState, CommittedEntry, EntryPayload, Position, Replies};
+use althing_core::{
+    batch::{Batch, Command, ProgramManifest},
+    codec,
+    machine::Machine,
+    program::{Fault, Program, Programs},
+    transition::Transition,
+    view::View,
+};
+use althing_engine::Engine;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What a replica's programs are made by.
+#[derive(Clone)]
+pub(crate) enum Loader {
+    /// The system community's program, whatever the manifest says.
+    Native,
+    /// Components.
+    Wasm(Engine),
+}
+
+impl Programs for Loader {
+    fn load(&mut self, manifest: &ProgramManifest) -> Result<Box<dyn Program>, Fault> {
+        match self {
+            Self::Native => Ok(Box::new(directory::program::Directory)),
+            Self::Wasm(engine) => engine.load(manifest),
+        }
+    }
+}
+
+/// A committed entry, decoded.
+pub(crate) struct Decoded {
+    pub(crate) position: Position,
+    pub(crate) payload: Payload,
+}
+
+/// What it holds.
+pub(crate) enum Payload {
+    Blank,
+    Membership(Bytes),
+    Batch { batch: Batch, bytes: u64 },
+}
+
+/// What a snapshot is built from: captured in O(1).
+#[derive(Clone)]
+pub(crate) struct Captured {
+    pub(crate) view: View,
+    pub(crate) applied: AppliedState,
+}
+
+/// A community's copy on this node.
+pub(crate) struct Replica {
+    machine: Machine,
+    loader: Loader,
+    applied: AppliedState,
+    wal_bytes: u64,
+    due: Option<Captured>,
+}
+
+/// What some entries did.
+#[derive(Default)]
+pub(crate) struct Executed {
+    /// One for each entry.
+    pub(crate) replies: Vec<Replies>,
+    /// One for each batch.
+    pub(crate) transitions: Vec<Vec<Transition>>,
+}
+
+impl Decoded {
+    /// Decodes a committed entry.
+    ///
+    /// # Errors
+    /// A fault: what was committed must be readable.
+    pub(crate) fn new(entry: CommittedEntry) -> Result<Self, Fault> {
+        let payload = match entry.payload {
+            EntryPayload::Blank => Payload::Blank,
+            EntryPayload::Membership(record) => Payload::Membership(record),
+            EntryPayload::Proposal(bytes) => Payload::Batch {
+                batch: codec::decode(&bytes).map_err(|error| {
+                    Fault::because(format!("log entry {} cannot be read", entry.position.index), error)
+                })?,
+                bytes: bytes.len() as u64,
+            },
+        };
+        Ok(Self { position: entry.position, payload })
+    }
+
+    /// The programs that the entry activates.
+    pub(crate) fn activated(&self) -> impl Iterator<Item = &ProgramManifest> {
+        let commands = match &self.payload {
+            Payload::Batch { batch, .. } => batch.commands.as_slice(),
+            Payload::Blank | Payload::Membership(_) => &[],
+        };
+        commands.iter().filter_map(|command| match command {
+            Command::Activate(activation) => Some(&activation.program),
+            Command::Operation(_) | Command::OpenSession(_) | Command::SetPolicy(_) => None,
+        })
+    }
+}
+
+impl Replica {
+    pub(crate) fn new(machine: Machine, loader: Loader, applied: AppliedState) -> Self {
+        Self { machine, loader, applied, wal_bytes: 0, due: None }
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.machine.view()
+    }
+
+    pub(crate) fn applied(&self) -> &AppliedState {
+        &self.applied
+    }
+
+    /// The program in force.
+    pub(crate) fn program(&self) -> Option<&ProgramManifest> {
+        self.machine.program_manifest()
+    }
+
+    /// Whether a snapshot is due.
+    pub(crate) fn is_due(&self) -> bool {
+        self.due.is_some()
+    }
+
+    /// What a snapshot shall hold: the state where it fell due, or else the state now.
+    pub(crate) fn capture(&mut self) -> Captured {
+        self.due.take().unwrap_or_else(|| self.captured())
+    }
+
+    /// Executes entries in order.
+    ///
+    /// # Errors
+    /// A fault; the replica is then as it was after the last entry before it.
+    pub(crate) fn execute(&mut self, entries: Vec<Decoded>) -> Result<Executed, Fault> {
+        let mut executed = Executed::default();
+        for entry in entries {
+            let replies = match entry.payload {
+                Payload::Blank => Replies::default(),
+                Payload::Membership(record) => {
+                    self.applied.membership = Some(record);
+                    Replies::default()
+                }
+                Payload::Batch { batch, bytes } => {
+                    let before = self.machine.sequence();
+                    let applied = self.machine.apply(&batch, &mut self.loader)?;
+                    self.applied.position = Some(entry.position.clone());
+                    self.note_growth(before.0, bytes);
+                    executed.transitions.push(applied.transitions);
+                    Arc::new(applied.replies)
+                }
+            };
+            self.applied.position = Some(entry.position);
+            executed.replies.push(replies);
+        }
+        Ok(executed)
+    }
+
+    /// A snapshot falls due at the first batch end at which the history crosses a multiple of the
+    /// policy's number, so at the same sequence on every replica; or after so many bytes of log.
+    fn note_growth(&mut self, before: u64, bytes: u64) {
+        let policy = self.machine.policy().retention.clone();
+        self.wal_bytes += bytes;
+        let every = policy.snapshot_transitions;
+        let crossed = self.machine.sequence().0 / every > before / every;
+        if crossed || self.wal_bytes >= policy.snapshot_wal_bytes {
+            self.wal_bytes = 0;
+            self.due = Some(self.captured());
+        }
+    }
+
+    fn captured(&self) -> Captured {
+        Captured { view: self.machine.view(), applied: self.applied.clone() }
+    }
+}

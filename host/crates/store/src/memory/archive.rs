@@ -1,0 +1,294 @@
+//! The archive in memory.
+
+use super::journal::{Apply, Journal};
+use crate::{
+    port::{Archive, ComponentRecord, HistoryRecord, SnapshotRecord, StoreError},
+    rules::take_bounded,
+};
+use althing_core::ids::{CommunityId, Hash, Sequence};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, MutexGuard},
+};
+
+/// Snapshots, chunks, components, history and facts.
+pub(super) struct MemoryArchive {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    journal: Journal<Shelves, Change>,
+    /// Chunks that somebody counts on and no snapshot names yet. Having no clock, they do not expire.
+    pinned: BTreeSet<Hash>,
+    closed: bool,
+}
+
+#[derive(Clone, Default)]
+struct Shelves {
+    chunks: BTreeMap<Hash, Bytes>,
+    snapshots: BTreeMap<CommunityId, BTreeMap<Sequence, Snapshot>>,
+    components: BTreeMap<Hash, Bytes>,
+    /// By last sequence.
+    history: BTreeMap<CommunityId, BTreeMap<Sequence, HistoryRecord>>,
+    facts: BTreeMap<String, Bytes>,
+}
+
+#[derive(Clone)]
+struct Snapshot {
+    record: SnapshotRecord,
+    chunks: BTreeSet<Hash>,
+}
+
+enum Change {
+    PutChunks(Vec<(Hash, Bytes)>),
+    PutSnapshot(CommunityId, Snapshot),
+    DropSnapshots(CommunityId, Vec<Sequence>),
+    DropChunks(Vec<Hash>),
+    PutComponent(Hash, Bytes),
+    AppendHistory(CommunityId, Vec<HistoryRecord>),
+    PruneHistory(CommunityId, Sequence),
+    TruncateHistory(CommunityId, Sequence),
+    DropHistory(CommunityId),
+    PutFact(String, Bytes),
+}
+
+impl MemoryArchive {
+    pub(super) fn new() -> Self {
+        Self::of(Journal::immediate())
+    }
+
+    pub(super) fn unsynced() -> Self {
+        Self::of(Journal::unsynced())
+    }
+
+    fn of(journal: Journal<Shelves, Change>) -> Self {
+        Self { inner: Mutex::new(Inner { journal, pinned: BTreeSet::new(), closed: false }) }
+    }
+
+    pub(super) fn sync(&self) {
+        self.inner().journal.sync();
+    }
+
+    pub(super) fn crash(&self) -> Self {
+        let mut inner = self.inner();
+        inner.closed = true;
+        Self::of(inner.journal.after_crash())
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("nothing panics while it holds the archive")
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Inner>, StoreError> {
+        let inner = self.inner();
+        if inner.closed { Err(StoreError::Closed) } else { Ok(inner) }
+    }
+}
+
+impl Inner {
+    /// Makes a change that is durable on return, as is everything before it.
+    fn write_through(&mut self, change: Change) {
+        self.journal.write(change);
+        self.journal.sync();
+    }
+
+    fn shelves(&self) -> &Shelves {
+        self.journal.live()
+    }
+
+    fn drop_snapshots(&mut self, community: CommunityId, keep: usize) {
+        let held = self.shelves().snapshots.get(&community);
+        let dropped = held.into_iter().flat_map(|held| held.keys().rev().skip(keep)).copied().collect();
+        self.write_through(Change::DropSnapshots(community, dropped));
+        let garbage = self.shelves().garbage(&self.pinned);
+        self.write_through(Change::DropChunks(garbage));
+    }
+}
+
+impl Shelves {
+    fn garbage(&self, pinned: &BTreeSet<Hash>) -> Vec<Hash> {
+        let snapshots = self.snapshots.values().flat_map(BTreeMap::values);
+        let named: BTreeSet<&Hash> = snapshots.flat_map(|snapshot| &snapshot.chunks).chain(pinned).collect();
+        self.chunks.keys().filter(|hash| !named.contains(hash)).copied().collect()
+    }
+
+    fn append_history(&mut self, community: CommunityId, records: &[HistoryRecord]) {
+        let held = self.history.entry(community).or_default();
+        for record in records {
+            let next = held.range(record.first..).next();
+            if next.is_none_or(|(_, next)| next.first > record.last) {
+                held.insert(record.last, record.clone());
+            }
+        }
+    }
+}
+
+impl Apply<Change> for Shelves {
+    fn apply(&mut self, change: &Change) {
+        match change {
+            Change::PutChunks(chunks) => {
+                chunks.iter().for_each(|(hash, body)| drop(self.chunks.insert(*hash, body.clone())));
+            }
+            Change::PutSnapshot(community, snapshot) => {
+                let held = self.snapshots.entry(*community).or_default();
+                held.insert(snapshot.record.sequence, snapshot.clone());
+            }
+            Change::DropSnapshots(community, sequences) => {
+                let held = self.snapshots.entry(*community).or_default();
+                sequences.iter().for_each(|sequence| drop(held.remove(sequence)));
+            }
+            Change::DropChunks(hashes) => hashes.iter().for_each(|hash| drop(self.chunks.remove(hash))),
+            Change::PutComponent(hash, body) => drop(self.components.insert(*hash, body.clone())),
+            Change::AppendHistory(community, records) => self.append_history(*community, records),
+            Change::PruneHistory(community, keep_from) => {
+                let held = self.history.entry(*community).or_default();
+                *held = held.split_off(keep_from);
+            }
+            Change::TruncateHistory(community, from) => {
+                drop(self.history.entry(*community).or_default().split_off(from));
+            }
+            Change::DropHistory(community) => drop(self.history.remove(community)),
+            Change::PutFact(name, value) => drop(self.facts.insert(name.clone(), value.clone())),
+        }
+    }
+}
+
+#[async_trait]
+impl Archive for MemoryArchive {
+    async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError> {
+        let mut inner = self.open()?;
+        let (here, missing): (Vec<Hash>, Vec<Hash>) =
+            hashes.iter().partition(|hash| inner.shelves().chunks.contains_key(hash));
+        inner.pinned.extend(here);
+        Ok(missing)
+    }
+
+    async fn put_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), StoreError> {
+        let mut inner = self.open()?;
+        inner.pinned.extend(chunks.iter().map(|(hash, _)| *hash));
+        let held = &inner.shelves().chunks;
+        let new = chunks.into_iter().filter(|(hash, _)| !held.contains_key(hash)).collect();
+        inner.write_through(Change::PutChunks(new));
+        Ok(())
+    }
+
+    async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.open()?.shelves().chunks.get(&hash).cloned())
+    }
+
+    async fn put_snapshot(
+        &self,
+        community: CommunityId,
+        record: SnapshotRecord,
+        chunks: Vec<Hash>,
+    ) -> Result<(), StoreError> {
+        let mut inner = self.open()?;
+        if let Some(hash) = chunks.iter().find(|hash| !inner.shelves().chunks.contains_key(hash)) {
+            return Err(StoreError::MissingChunk { hash: *hash });
+        }
+        let chunks: BTreeSet<Hash> = chunks.into_iter().collect();
+        inner.pinned.retain(|hash| !chunks.contains(hash));
+        inner.write_through(Change::PutSnapshot(community, Snapshot { record, chunks }));
+        Ok(())
+    }
+
+    async fn snapshots(&self, community: CommunityId) -> Result<Vec<SnapshotRecord>, StoreError> {
+        let inner = self.open()?;
+        let held = inner.shelves().snapshots.get(&community);
+        Ok(held.into_iter().flat_map(|held| held.values().rev()).map(|held| held.record.clone()).collect())
+    }
+
+    async fn retain_snapshots(&self, community: CommunityId, keep: u32) -> Result<(), StoreError> {
+        self.open()?.drop_snapshots(community, keep as usize);
+        Ok(())
+    }
+
+    async fn put_component(&self, hash: Hash, body: Bytes) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::PutComponent(hash, body));
+        Ok(())
+    }
+
+    async fn component(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.open()?.shelves().components.get(&hash).cloned())
+    }
+
+    async fn components(&self) -> Result<Vec<ComponentRecord>, StoreError> {
+        let inner = self.open()?;
+        let held = inner.shelves().components.iter();
+        Ok(held.map(|(hash, body)| ComponentRecord { hash: *hash, bytes: body.len() as u64 }).collect())
+    }
+
+    async fn append_history(
+        &self,
+        community: CommunityId,
+        records: Vec<HistoryRecord>,
+    ) -> Result<(), StoreError> {
+        self.open()?.journal.write(Change::AppendHistory(community, records));
+        Ok(())
+    }
+
+    async fn history(
+        &self,
+        community: CommunityId,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Vec<HistoryRecord>, StoreError> {
+        let inner = self.open()?;
+        let held = inner.shelves().history.get(&community);
+        let records = held.into_iter().flat_map(|held| held.range(from..)).map(|(_, record)| record.clone());
+        Ok(take_bounded(records, bytes_max, |record| record.body.len()))
+    }
+
+    async fn history_held(&self, community: CommunityId) -> Result<Option<(Sequence, Sequence)>, StoreError> {
+        let inner = self.open()?;
+        let Some(held) = inner.shelves().history.get(&community) else { return Ok(None) };
+        let Some((last, newest)) = held.last_key_value() else { return Ok(None) };
+        let mut first = newest.first;
+        for (_, record) in held.iter().rev().skip(1) {
+            if record.last.next() != first {
+                break;
+            }
+            first = record.first;
+        }
+        Ok(Some((first, *last)))
+    }
+
+    async fn prune_history(&self, community: CommunityId, keep_from: Sequence) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::PruneHistory(community, keep_from));
+        Ok(())
+    }
+
+    async fn truncate_history(&self, community: CommunityId, from: Sequence) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::TruncateHistory(community, from));
+        Ok(())
+    }
+
+    async fn remove_community(&self, community: CommunityId) -> Result<(), StoreError> {
+        let mut inner = self.open()?;
+        inner.drop_snapshots(community, 0);
+        inner.write_through(Change::DropHistory(community));
+        Ok(())
+    }
+
+    async fn fact(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.open()?.shelves().facts.get(name).cloned())
+    }
+
+    async fn put_fact(&self, name: &str, value: Bytes) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::PutFact(name.to_owned(), value));
+        Ok(())
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.open()?.journal.sync();
+        Ok(())
+    }
+
+    async fn close(&self) {
+        let mut inner = self.inner();
+        inner.journal.sync();
+        inner.closed = true;
+    }
+}

@@ -1,0 +1,77 @@
+//! Chunks: stored once by hash, kept while a snapshot names them or somebody is about to.
+
+use super::{super::database::rows_sql, pins::Pins};
+use althing_core::ids::Hash;
+use bytes::Bytes;
+use sqlx::SqliteConnection;
+use std::{collections::BTreeSet, time::Instant};
+
+/// Hashes in one statement.
+pub(super) const ROWS_MAX: usize = 64;
+
+/// Which of the chunks are not here; those that are get pinned.
+pub(super) async fn missing(
+    connection: &mut SqliteConnection,
+    pins: &mut Pins,
+    hashes: Vec<Hash>,
+) -> Result<Vec<Hash>, sqlx::Error> {
+    let here = present(connection, &hashes).await?;
+    let (here, missing): (Vec<Hash>, Vec<Hash>) = hashes.into_iter().partition(|hash| here.contains(hash));
+    pins.pin(here, Instant::now());
+    Ok(missing)
+}
+
+/// Which of the chunks are here.
+pub(super) async fn present(
+    connection: &mut SqliteConnection,
+    hashes: &[Hash],
+) -> Result<BTreeSet<Hash>, sqlx::Error> {
+    let mut here = BTreeSet::new();
+    for hashes in hashes.chunks(ROWS_MAX) {
+        let head = "WITH wanted (hash) AS (VALUES";
+        let sql = rows_sql(head, "(?)", hashes.len()).0 + ") SELECT hash FROM chunks WHERE hash IN wanted";
+        let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
+        for hash in hashes {
+            query = query.bind(hash.0.to_vec());
+        }
+        let found: Vec<Vec<u8>> = query.fetch_all(&mut *connection).await?;
+        here.extend(found.into_iter().filter_map(|hash| Some(Hash(hash.try_into().ok()?))));
+    }
+    Ok(here)
+}
+
+/// Stores chunks that are not here yet, and pins them all.
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    pins: &mut Pins,
+    chunks: Vec<(Hash, Bytes)>,
+) -> Result<(), sqlx::Error> {
+    pins.pin(chunks.iter().map(|(hash, _)| *hash), Instant::now());
+    for (hash, body) in chunks {
+        sqlx::query("INSERT OR IGNORE INTO chunks (hash, body) VALUES (?, ?)")
+            .bind(hash.0.to_vec())
+            .bind(Vec::from(body))
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Removes the chunks that no snapshot names and nobody pinned.
+pub(super) async fn collect(connection: &mut SqliteConnection, pins: &mut Pins) -> Result<(), sqlx::Error> {
+    let sql = "SELECT hash FROM chunks \
+               WHERE NOT EXISTS (SELECT 1 FROM snapshot_chunks WHERE snapshot_chunks.hash = chunks.hash)";
+    let unnamed: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await?;
+    let now = Instant::now();
+    let garbage = unnamed.into_iter().filter_map(|hash| Some(Hash(hash.try_into().ok()?)));
+    let garbage: Vec<Hash> = garbage.filter(|hash| !pins.holds(hash, now)).collect();
+    for hashes in garbage.chunks(ROWS_MAX) {
+        let sql = rows_sql("DELETE FROM chunks WHERE hash IN (VALUES", "(?)", hashes.len()).0 + ")";
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for hash in hashes {
+            query = query.bind(hash.0.to_vec());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}

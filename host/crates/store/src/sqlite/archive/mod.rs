@@ -1,0 +1,308 @@
+//! The archive on disk: `archive.db`.
+//!
+//! Writes go through one queue to the [`writer`] and keep their order; all but the appending of
+//! history wait until they are durable. Reads go to the file beside it. Every call may be cancelled:
+//! before it is queued nothing has happened, afterwards it takes effect though nobody waits.
+
+mod chunks;
+mod history;
+mod pins;
+mod snapshots;
+mod writer;
+
+use super::{
+    OpenError, Settings,
+    database::{Database, Format},
+    directory::Directory,
+    health::Health,
+};
+use crate::port::{Archive, ComponentRecord, HistoryRecord, SnapshotRecord, StoreError};
+use althing_core::ids::{CommunityId, Hash, Sequence};
+use async_trait::async_trait;
+use bytes::Bytes;
+use history::Tails;
+use pins::Pins;
+use sqlx::SqlitePool;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+};
+use writer::{Applier, Job, Outcome, Queued, Waiter, Writer};
+
+const FORMAT: Format = Format {
+    application_id: 0x416c_5441, // "AlTA"
+    version: 1,
+    schema: include_str!("schema.sql"),
+    // Bodies are large: fewer, longer steps through their overflow pages.
+    page_bytes: 16 << 10,
+    // 16 MiB.
+    checkpoint_pages: 1024,
+};
+
+/// Calls that wait for the writer.
+const QUEUE_MAX: usize = writer::DRAIN_MAX;
+/// Bytes that wait for the writer.
+const QUEUE_BYTES_MAX: u32 = 128 << 20;
+
+/// The archive on disk.
+pub(super) struct SqliteArchive {
+    readers: SqlitePool,
+    health: Health,
+    pending: Arc<Pending>,
+    room: Arc<Semaphore>,
+    closed: AtomicBool,
+    /// The queue's only strong end, until it is closed.
+    queue: Mutex<Option<mpsc::Sender<Queued>>>,
+    writer: tokio::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Appends of history, which nobody waits for: how many were queued, and how many are in the file.
+#[derive(Default)]
+struct Pending {
+    queued: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Pending {
+    fn is_empty(&self) -> bool {
+        self.written.load(Ordering::Acquire) >= self.queued.load(Ordering::Acquire)
+    }
+}
+
+impl SqliteArchive {
+    /// Opens `archive.db`, and starts its writer.
+    pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
+        let path = directory.file("archive.db");
+        let Database { writer, readers } = Database::open(&path, &FORMAT, settings.archive_readers).await?;
+        let (sender, queue) = mpsc::channel(QUEUE_MAX);
+        let (health, pending) = (Health::new("archive"), Arc::new(Pending::default()));
+        let applier = Applier { pins: Pins::new(Instant::now()), tails: Tails::default() };
+        let task = Writer {
+            connection: writer,
+            queue,
+            applier,
+            pending: pending.clone(),
+            health: health.clone(),
+            directory,
+        };
+        Ok(Self {
+            readers,
+            health,
+            pending,
+            room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
+            closed: AtomicBool::new(false),
+            queue: Mutex::new(Some(sender)),
+            writer: tokio::sync::Mutex::new(Some(tokio::spawn(task.run()))),
+        })
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        self.health.check()?;
+        if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    /// Queues a job of so many bytes.
+    async fn enqueue(
+        &self,
+        job: Job,
+        bytes: usize,
+        reply: Option<oneshot::Sender<Result<Outcome, StoreError>>>,
+    ) -> Result<(), StoreError> {
+        let room = u32::try_from(bytes).unwrap_or(u32::MAX).min(QUEUE_BYTES_MAX);
+        let room = self.room.clone().acquire_many_owned(room).await.expect("the room is never closed");
+        self.check()?;
+        let queue = self.queue.lock().expect("nothing panics while it holds the queue").clone();
+        let queue = queue.ok_or_else(|| self.health.refusal())?;
+        let slot = queue.reserve_owned().await.map_err(|_| self.health.refusal())?;
+        if matches!(job, Job::AppendHistory(..)) {
+            self.pending.queued.fetch_add(1, Ordering::Release);
+        }
+        slot.send(Queued { job, waiter: Waiter { reply, room } });
+        Ok(())
+    }
+
+    /// Queues a job, and waits until it is done and durable.
+    async fn request(&self, job: Job, bytes: usize) -> Result<Outcome, StoreError> {
+        let (reply, outcome) = oneshot::channel();
+        self.enqueue(job, bytes, Some(reply)).await?;
+        match outcome.await.unwrap_or_else(|_| Err(self.health.refusal()))? {
+            Outcome::Refused(error) => Err(error),
+            outcome => Ok(outcome),
+        }
+    }
+
+    async fn perform(&self, job: Job, bytes: usize) -> Result<(), StoreError> {
+        self.request(job, bytes).await.map(drop)
+    }
+
+    /// One blob by its key.
+    async fn blob(&self, sql: &'static str, key: Vec<u8>, what: &str) -> Result<Option<Bytes>, StoreError> {
+        self.check()?;
+        let body: Option<Vec<u8>> = sqlx::query_scalar(sql)
+            .bind(key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|source| reading(what.to_owned(), source))?;
+        Ok(body.map(Bytes::from))
+    }
+}
+
+/// An error of reading `what`.
+fn reading(what: String, source: sqlx::Error) -> StoreError {
+    match source {
+        sqlx::Error::PoolClosed => StoreError::Closed,
+        source => StoreError::Io {
+            what: format!("{what} cannot be read from archive.db"),
+            source: Box::new(source),
+        },
+    }
+}
+
+#[async_trait]
+impl Archive for SqliteArchive {
+    async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError> {
+        match self.request(Job::MissingChunks(hashes.to_vec()), size_of_val(hashes)).await? {
+            Outcome::MissingChunks(missing) => Ok(missing),
+            Outcome::Done | Outcome::Refused(_) => unreachable!("this job has this outcome"),
+        }
+    }
+
+    async fn put_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), StoreError> {
+        let bytes = chunks.iter().map(|(_, body)| body.len()).sum();
+        self.perform(Job::PutChunks(chunks), bytes).await
+    }
+
+    async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
+        self.blob("SELECT body FROM chunks WHERE hash = ?", hash.0.to_vec(), "a chunk").await
+    }
+
+    async fn put_snapshot(
+        &self,
+        community: CommunityId,
+        record: SnapshotRecord,
+        chunks: Vec<Hash>,
+    ) -> Result<(), StoreError> {
+        let bytes = record.manifest.len();
+        self.perform(Job::PutSnapshot(community, record, chunks), bytes).await
+    }
+
+    async fn snapshots(&self, community: CommunityId) -> Result<Vec<SnapshotRecord>, StoreError> {
+        self.check()?;
+        let listed = snapshots::list(&self.readers, community).await;
+        listed.map_err(|source| reading(format!("the snapshots of community {community}"), source))
+    }
+
+    async fn retain_snapshots(&self, community: CommunityId, keep: u32) -> Result<(), StoreError> {
+        self.perform(Job::RetainSnapshots(community, keep), 0).await
+    }
+
+    async fn put_component(&self, hash: Hash, body: Bytes) -> Result<(), StoreError> {
+        let bytes = body.len();
+        self.perform(Job::PutComponent(hash, body), bytes).await
+    }
+
+    async fn component(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
+        self.blob("SELECT body FROM components WHERE hash = ?", hash.0.to_vec(), "a component").await
+    }
+
+    async fn components(&self) -> Result<Vec<ComponentRecord>, StoreError> {
+        self.check()?;
+        let rows: Vec<(Vec<u8>, i64)> =
+            sqlx::query_as("SELECT hash, length(body) FROM components ORDER BY hash")
+                .fetch_all(&self.readers)
+                .await
+                .map_err(|source| reading("the list of components".to_owned(), source))?;
+        let record = |(hash, bytes): (Vec<u8>, i64)| {
+            Some(ComponentRecord { hash: Hash(hash.try_into().ok()?), bytes: bytes.cast_unsigned() })
+        };
+        let records = rows.into_iter().map(record).collect::<Option<_>>();
+        records.ok_or_else(|| StoreError::Damaged { what: "a component's hash in archive.db".to_owned() })
+    }
+
+    async fn append_history(
+        &self,
+        community: CommunityId,
+        records: Vec<HistoryRecord>,
+    ) -> Result<(), StoreError> {
+        let bytes = records.iter().map(|record| record.body.len()).sum::<usize>();
+        self.enqueue(Job::AppendHistory(community, records), bytes, None).await
+    }
+
+    async fn history(
+        &self,
+        community: CommunityId,
+        from: Sequence,
+        bytes_max: usize,
+    ) -> Result<Vec<HistoryRecord>, StoreError> {
+        self.check()?;
+        let is_complete = self.pending.is_empty();
+        let read = history::read(&self.readers, community, from, bytes_max).await?;
+        if read.is_full || is_complete {
+            return Ok(read.records);
+        }
+        // What was appended lately may belong to the answer, and is not in the file yet.
+        self.flush().await?;
+        Ok(history::read(&self.readers, community, from, bytes_max).await?.records)
+    }
+
+    async fn history_held(&self, community: CommunityId) -> Result<Option<(Sequence, Sequence)>, StoreError> {
+        self.check()?;
+        if !self.pending.is_empty() {
+            self.flush().await?;
+        }
+        history::held(&self.readers, community).await
+    }
+
+    async fn prune_history(&self, community: CommunityId, keep_from: Sequence) -> Result<(), StoreError> {
+        self.perform(Job::PruneHistory(community, keep_from), 0).await
+    }
+
+    async fn truncate_history(&self, community: CommunityId, from: Sequence) -> Result<(), StoreError> {
+        self.perform(Job::TruncateHistory(community, from), 0).await
+    }
+
+    async fn remove_community(&self, community: CommunityId) -> Result<(), StoreError> {
+        self.perform(Job::RemoveCommunity(community), 0).await
+    }
+
+    async fn fact(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
+        self.check()?;
+        let value: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?")
+            .bind(name)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(|source| reading(format!("the fact {name:?}"), source))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    async fn put_fact(&self, name: &str, value: Bytes) -> Result<(), StoreError> {
+        let bytes = value.len();
+        self.perform(Job::PutFact(name.to_owned(), value), bytes).await
+    }
+
+    async fn flush(&self) -> Result<(), StoreError> {
+        self.perform(Job::Flush, 0).await
+    }
+
+    async fn close(&self) {
+        // The file's last connection is to be the writer's: it makes the final checkpoint.
+        self.readers.close().await;
+        self.closed.store(true, Ordering::Release);
+        self.queue.lock().expect("nothing panics while it holds the queue").take();
+        if let Some(writer) = self.writer.lock().await.take() {
+            // It ends by itself; an error here is a runtime that is being shut down.
+            let _ = writer.await;
+        }
+    }
+
+    async fn failed(&self) -> StoreError {
+        self.health.failed().await
+    }
+}

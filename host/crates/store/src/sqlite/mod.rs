@@ -1,0 +1,67 @@
+//! The store on disk: `wal.db` and `archive.db` in one directory that one process holds.
+//!
+//! Two files because they have two rhythms: the log is written on the way to every
+//! acknowledgement, the archive beside it, and neither waits for the other's fsync. Each file has
+//! one writer connection, owned by one task, that also makes the checkpoints; a small pool reads.
+
+mod archive;
+mod database;
+mod directory;
+mod health;
+mod wal;
+
+pub use database::OpenError;
+
+use crate::port::Store;
+use archive::SqliteArchive;
+use directory::Directory;
+use std::{path::Path, sync::Arc};
+use wal::SqliteWal;
+
+/// How much memory and how many connections a store on disk may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of recent log entries kept in memory for followers, over all groups. What is not yet
+    /// written is held in any case.
+    pub wal_cache_bytes: usize,
+    /// Connections that read the log.
+    pub wal_readers: u32,
+    /// Connections that read the archive.
+    pub archive_readers: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { wal_cache_bytes: 64 << 20, wal_readers: 2, archive_readers: 2 }
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory, creates what is missing, and checks what is there. The
+    /// directory stays locked until [`Store::close`]. Needs a tokio runtime with timers.
+    ///
+    /// # Errors
+    /// If another process has the directory, a file is damaged, foreign, or newer than this version
+    /// knows, or the disk fails.
+    pub async fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, Settings::default()).await
+    }
+
+    /// [`Store::open`] with other settings than the default ones.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
+        let directory = Arc::new(Directory::lock(dir)?);
+        let wal = SqliteWal::open(directory.clone(), settings).await?;
+        let archive = match SqliteArchive::open(directory.clone(), settings).await {
+            Ok(archive) => archive,
+            Err(error) => {
+                wal.shut().await;
+                return Err(error);
+            }
+        };
+        directory.sync()?;
+        Ok(Self { wal: Arc::new(wal), archive: Arc::new(archive) })
+    }
+}

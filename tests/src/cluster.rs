@@ -1,0 +1,308 @@
+//! A cluster of real processes on this machine, with data on disk: started, killed, stopped, started
+//! again on the same addresses.
+//!
+//! Nodes are named by their ids, 1, 2, 3, …: each joins when the one before it has. Whatever a method
+//! cannot do ends the story, with the last words of every node.
+
+use crate::{
+    process::{Process, last_words},
+    proxy::Proxy,
+    wait::eventually,
+};
+use althing_client::{Client, Options, v1};
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    sync::Mutex,
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// How a cluster is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    nodes: u64,
+    arguments: Vec<String>,
+    proxied: Option<u64>,
+}
+
+impl Setup {
+    /// So many nodes, as `althing serve` starts them by default.
+    #[must_use]
+    pub fn nodes(nodes: u64) -> Self {
+        Self { nodes, ..Self::default() }
+    }
+
+    /// With a further argument for each node.
+    #[must_use]
+    pub fn with(mut self, option: &str, value: impl ToString) -> Self {
+        self.arguments.extend([option.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// With a [`Proxy`] before the peer listener of this node.
+    #[must_use]
+    pub fn proxied(mut self, node: u64) -> Self {
+        self.proxied = Some(node);
+        self
+    }
+}
+
+/// The cluster; dropping it kills every node.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: BTreeMap<u64, Node>,
+    /// The last field: the data goes when the processes are gone.
+    folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Node {
+    data: PathBuf,
+    log: PathBuf,
+    ready_file: PathBuf,
+    api: String,
+    peer: String,
+    arguments: Vec<String>,
+    proxy: Option<Proxy>,
+    process: Option<Process>,
+}
+
+impl Cluster {
+    /// Starts so many nodes; returns when all of them know each other.
+    pub async fn start(nodes: u64) -> Self {
+        Self::start_with(Setup::nodes(nodes)).await
+    }
+
+    /// As [`Self::start`], with more to say about it.
+    ///
+    /// # Panics
+    /// When a node does not start.
+    pub async fn start_with(setup: Setup) -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("althing-story-").tempdir().expect("a folder can be made");
+        let mut cluster = Self { nodes: BTreeMap::new(), folder };
+        for id in 1..=setup.nodes {
+            cluster.add(&setup, id).await;
+        }
+        cluster.settled().await;
+        cluster
+    }
+
+    async fn add(&mut self, setup: &Setup, id: u64) {
+        let mut node = Node::new(self.folder.path(), id, setup.arguments.clone());
+        if setup.proxied == Some(id) {
+            let proxy = Proxy::start(node.peer.clone()).await;
+            node.arguments.extend(["--peer-advertise".to_owned(), proxy.address()]);
+            node.proxy = Some(proxy);
+        }
+        let birth = match self.nodes.values().next() {
+            None => vec!["--bootstrap".to_owned()],
+            Some(founder) => vec!["--join".to_owned(), founder.peer.clone()],
+        };
+        node.start(birth);
+        self.nodes.insert(id, node);
+        self.ready(id).await;
+    }
+
+    /// Waits until a node serves.
+    async fn ready(&mut self, id: u64) {
+        let node = self.node_mut(id);
+        let ready_file = node.ready_file.clone();
+        eventually(&format!("node {id} serves"), async || {
+            let process = node.process.as_mut().expect("it was started");
+            if let Some(status) = process.ended() {
+                panic!("node {id} ended ({status})");
+            }
+            ready_file.exists().then_some(())
+        })
+        .await;
+        let ready = fs::read_to_string(&ready_file).expect("it is there");
+        let ready: serde_json::Value = serde_json::from_str(&ready).expect("it is written whole");
+        assert_eq!(ready["node"], id, "nodes are numbered in the order in which they join");
+    }
+
+    /// Waits until every running node knows all nodes and the system community votes as it will.
+    pub async fn settled(&self) {
+        let nodes = self.nodes.len();
+        let voters = nodes.min(5) - usize::from(nodes.min(5) % 2 == 0);
+        for &id in self.running().iter() {
+            eventually(&format!("node {id} knows {nodes} nodes"), async || {
+                let status = self.status(id).await?;
+                let system = status.replicas.iter().find(|replica| replica.community == 0)?;
+                let votes = system.members.iter().filter(|member| member.voter).count();
+                let members = system.members.len();
+                (status.nodes.len() == nodes && members == nodes && votes == voters).then_some(())
+            })
+            .await;
+        }
+    }
+
+    /// SIGKILL, and nothing else.
+    pub fn kill(&mut self, id: u64) {
+        self.take(id).kill();
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn stop(&mut self, id: u64) -> ExitStatus {
+        self.take(id).stop().await
+    }
+
+    /// Starts a node again, on its data and where it listened before; returns when it serves.
+    pub async fn restart(&mut self, id: u64) {
+        let node = self.node_mut(id);
+        assert!(node.process.is_none(), "node {id} is running");
+        node.start(Vec::new());
+        self.ready(id).await;
+    }
+
+    fn take(&mut self, id: u64) -> Process {
+        self.node_mut(id).process.take().unwrap_or_else(|| panic!("node {id} is not running"))
+    }
+
+    /// A client that knows every node, running or not.
+    ///
+    /// # Panics
+    /// When no node answers.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.addresses()).await.expect("some node answers")
+    }
+
+    /// As [`Self::client`], with another patience.
+    ///
+    /// # Panics
+    /// When no node answers.
+    pub async fn patient_client(&self, patience: Duration) -> Client {
+        let options = Options { patience, ..Options::default() };
+        Client::connect_with(self.addresses(), options).await.expect("some node answers")
+    }
+
+    /// A client that knows this node only.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    pub async fn client_of(&self, id: u64) -> Client {
+        Client::connect(vec![self.api(id)]).await.expect("the node answers")
+    }
+
+    /// What a node says of itself; none when it does not answer.
+    pub async fn status(&self, id: u64) -> Option<v1::StatusResponse> {
+        let short = Duration::from_secs(5);
+        let options = Options { patience: short, attempt: short, ..Options::default() };
+        let client = Client::connect_with(vec![self.api(id)], options).await.ok()?;
+        client.admin().status().await.ok()
+    }
+
+    /// Where clients find all nodes.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        self.nodes.values().map(|node| node.api.clone()).collect()
+    }
+
+    /// Where clients find a node.
+    #[must_use]
+    pub fn api(&self, id: u64) -> String {
+        self.node(id).api.clone()
+    }
+
+    /// Where peers find a node.
+    #[must_use]
+    pub fn peer(&self, id: u64) -> String {
+        self.node(id).peer.clone()
+    }
+
+    /// The proxy before a node that was set up with one.
+    ///
+    /// # Panics
+    /// When it was not.
+    #[must_use]
+    pub fn proxy(&self, id: u64) -> &Proxy {
+        self.node(id).proxy.as_ref().expect("it was set up with one")
+    }
+
+    /// A node's data directory.
+    #[must_use]
+    pub fn data(&self, id: u64) -> &Path {
+        &self.node(id).data
+    }
+
+    /// A folder for whatever a story needs, gone with the cluster.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The ids of the nodes that run.
+    #[must_use]
+    pub fn running(&self) -> Vec<u64> {
+        let running = self.nodes.iter().filter(|(_, node)| node.process.is_some());
+        running.map(|(&id, _)| id).collect()
+    }
+
+    fn node(&self, id: u64) -> &Node {
+        self.nodes.get(&id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+
+    fn node_mut(&mut self, id: u64) -> &mut Node {
+        self.nodes.get_mut(&id).unwrap_or_else(|| panic!("there is no node {id}"))
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (id, node) in &self.nodes {
+                eprintln!("\n--- the last words of node {id}\n{}", last_words(&node.log));
+            }
+        }
+    }
+}
+
+impl Node {
+    fn new(folder: &Path, id: u64, arguments: Vec<String>) -> Self {
+        Self {
+            data: folder.join(format!("node-{id}")),
+            log: folder.join(format!("node-{id}.log")),
+            ready_file: folder.join(format!("node-{id}.json")),
+            api: free_address(),
+            peer: free_address(),
+            arguments,
+            proxy: None,
+            process: None,
+        }
+    }
+
+    fn start(&mut self, birth: Vec<String>) {
+        // Of the run before.
+        let _ = fs::remove_file(&self.ready_file);
+        let path = |path: &Path| path.to_string_lossy().into_owned();
+        let mut arguments: Vec<String> =
+            ["serve", "--listen", &self.api, "--peer-listen", &self.peer].map(str::to_owned).into();
+        arguments.extend(["--data".to_owned(), path(&self.data)]);
+        arguments.extend(["--ready-file".to_owned(), path(&self.ready_file)]);
+        arguments.extend(self.arguments.iter().cloned().chain(birth));
+        self.process = Some(Process::start(&arguments, &self.log));
+    }
+}
+
+/// An address that nobody listens at and that nobody is given again. Below the range from which the
+/// system takes ports for outgoing connections, so that a node that is away finds it free again.
+///
+/// # Panics
+/// Never, for want of that many ports.
+#[must_use]
+pub fn free_address() -> String {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut random = SmallRng::from_os_rng();
+    loop {
+        let port = random.random_range(10_000..32_000);
+        if !given.contains(&port) && std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            given.insert(port);
+            return format!("127.0.0.1:{port}");
+        }
+    }
+}

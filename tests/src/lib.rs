@@ -1,0 +1,18 @@
+//! The harness of the cluster stories in `tests/`: it starts real `althing` processes, breaks them, and
+//! looks at them from outside, through the public client and the command line.
+//!
+//! Nothing here knows the inside of a node. What goes wrong in the harness itself ends the test with
+//! the last words of every node.
+
+pub mod cluster;
+pub mod command;
+pub mod components;
+pub mod follower;
+pub mod load;
+pub mod metrics;
+pub mod process;
+pub mod programs;
+pub mod proxy;
+pub mod replicas;
+pub mod simulated;
+pub mod wait;

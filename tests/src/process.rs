@@ -1,0 +1,117 @@
+//! One `althing` process: started with its words going to a file, ended with or without a warning.
+
+use crate::wait::eventually;
+use std::{
+    fs::{File, OpenOptions},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+};
+
+/// How much of what a process said is shown when a story fails.
+const LAST_LINES: usize = 40;
+
+/// The `althing` binary, built beside the tests.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn binary() -> PathBuf {
+    let binary = target().join(profile()).join("althing");
+    assert!(
+        binary.is_file(),
+        "there is no {}: `cargo build -p althing` first, with the same profile",
+        binary.display()
+    );
+    binary
+}
+
+/// Where cargo builds.
+#[must_use]
+pub fn target() -> PathBuf {
+    above_this(3)
+}
+
+/// The folder of the profile that the tests were built with.
+fn profile() -> PathBuf {
+    above_this(2).file_name().expect("it lies in the target directory").into()
+}
+
+/// The test's binary is `target/PROFILE/deps/NAME`.
+fn above_this(levels: usize) -> PathBuf {
+    let this = std::env::current_exe().expect("a process knows its binary");
+    this.ancestors().nth(levels).expect("a test's binary lies in target/PROFILE/deps").to_path_buf()
+}
+
+/// A process. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `althing` with these arguments; what it says is added to `log`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(arguments: &[String], log: &Path) -> Self {
+        let file = open(log);
+        let child = Command::new(binary())
+            .args(arguments)
+            .env_remove("ALTHING_SERVER")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a file can be shared"))
+            .stderr(file)
+            .spawn()
+            .expect("althing can be started");
+        Self { child, log: log.to_path_buf() }
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be waited for")
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    pub fn kill(mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn stop(mut self) -> ExitStatus {
+        let command = format!("kill -TERM {}", self.child.id());
+        let told = Command::new("sh").args(["-c", &command]).status().expect("a shell is there");
+        assert!(told.success(), "`{command}` failed");
+        eventually("a process that was told to stop ends", async || self.ended()).await
+    }
+
+    /// The end of what it said.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        last_words(&self.log)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails only if it has ended: then there is nothing to do.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The end of a log.
+#[must_use]
+pub fn last_words(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+}
+
+fn open(log: &Path) -> File {
+    let opened = OpenOptions::new().create(true).append(true).open(log);
+    opened.unwrap_or_else(|error| panic!("{} cannot be written: {error}", log.display()))
+}

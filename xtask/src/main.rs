@@ -1,0 +1,60 @@
+//! Every developer command: `cargo xtask VERB`. One verb, one file.
+//!
+//! What is here may not need the house to compile: the verb that says what is wrong with a tree has
+//! to run on a tree with something wrong. So everything is done through `cargo` and the built
+//! `althing` binary, and nothing of `host/` is linked.
+
+mod check;
+mod demo;
+mod fix;
+mod libtest;
+mod reducers;
+mod steps;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Every developer command of Althing.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Three nodes, a real community's history, a killed leader: does everything agree?
+    Demo(demo::Arguments),
+    /// Everything that must hold: check, reducers, and every test of the workspace.
+    Test(test::Arguments),
+    /// Formatting, lints, documentation, tidy. Changes nothing.
+    Check,
+    /// Repairs what can be repaired without thinking: formatting and simple lints.
+    Fix,
+    /// Builds every reducer and test guest to a component under target/components.
+    Reducers,
+    /// The house rules: arrows, owners, sizes, names, documentation, links.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().verb {
+        Verb::Demo(arguments) => demo::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Check => check::run(),
+        Verb::Fix => fix::run(),
+        Verb::Reducers => reducers::run(),
+        Verb::Tidy => tidy::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
