@@ -5,6 +5,7 @@
 //! cannot do ends the story, with the last words of every node.
 
 use crate::{
+    compiled,
     process::{Process, last_words},
     proxy::Proxy,
     wait::eventually,
@@ -103,6 +104,7 @@ impl Cluster {
             None => vec!["--bootstrap".to_owned()],
             Some(founder) => vec!["--join".to_owned(), founder.peer.clone()],
         };
+        compiled::give(&node.data);
         node.start(birth);
         self.nodes.insert(id, node);
         self.ready(id).await;
@@ -128,7 +130,7 @@ impl Cluster {
     /// Waits until every running node knows all nodes and the system community votes as it will.
     pub async fn settled(&self) {
         let nodes = self.nodes.len();
-        let voters = nodes.min(5) - usize::from(nodes.min(5) % 2 == 0);
+        let voters = nodes.min(5) - usize::from(nodes.min(5).is_multiple_of(2));
         for &id in self.running().iter() {
             eventually(&format!("node {id} knows {nodes} nodes"), async || {
                 let status = self.status(id).await?;
@@ -240,6 +242,11 @@ impl Cluster {
     pub fn running(&self) -> Vec<u64> {
         let running = self.nodes.iter().filter(|(_, node)| node.process.is_some());
         running.map(|(&id, _)| id).collect()
+    }
+
+    /// Lets later stories have what this one's nodes have compiled.
+    pub(crate) fn keep_compiled(&self) {
+        self.nodes.values().for_each(|node| compiled::keep(&node.data));
     }
 
     fn node(&self, id: u64) -> &Node {

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod command;
+mod compiled;
 pub mod components;
 pub mod follower;
 pub mod load;

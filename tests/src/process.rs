@@ -7,6 +7,8 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
 };
 
+/// What nodes log: openraft warns at every heartbeat to a node that is away.
+const LOG: &str = "info,openraft=error";
 /// How much of what a process said is shown when a story fails.
 const LAST_LINES: usize = 40;
 
@@ -61,6 +63,7 @@ impl Process {
             .args(arguments)
             .env_remove("ALTHING_SERVER")
             .env("RUST_BACKTRACE", "0")
+            .env("ALTHING_LOG", LOG)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file can be shared"))
             .stderr(file)

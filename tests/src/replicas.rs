@@ -81,7 +81,9 @@ impl Cluster {
             config: config.into(),
             timeout: None,
         };
-        admin.activate(community, installation).await.expect("the program is activated")
+        let receipt = admin.activate(community, installation).await.expect("the program is activated");
+        self.keep_compiled();
+        receipt
     }
 
     /// A community's replica on a node, as that node tells; none if it does not.

@@ -4,6 +4,7 @@
 //! The other half of the harness: where [`crate::cluster`] knows nothing of a node's inside, this
 //! calls its verbs. It must run on a guest thread ([`althing_engine::thread::on_guest_thread`]).
 
+use crate::process::target;
 use althing_consensus::{
     memory::MemoryNetwork,
     peers::Handlers,
@@ -21,7 +22,11 @@ use althing_engine::{Engine, EngineOptions, thread::on_guest_thread};
 use althing_node::{Addresses, Birth, Identity, Node, NodeOptions, Placement, ProgramSpec, Submitted};
 use althing_store::memory::MemoryStore;
 use bytes::Bytes;
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 pub use althing_consensus::runtime::Trace;
 
@@ -36,7 +41,7 @@ pub fn simulate<T: Send>(
     scenario: impl AsyncFnOnce(&mut Simulated) -> T + Send,
 ) -> (T, Trace) {
     on_guest_thread(|| {
-        let engine = Engine::new(EngineOptions::default()).expect("the engine runs on this machine");
+        let engine = engine();
         simulate_traced(seed, async |runtime| {
             let mut cluster = Simulated::start(runtime, engine, nodes, component).await;
             let outcome = scenario(&mut cluster).await;
@@ -44,6 +49,15 @@ pub fn simulate<T: Send>(
             outcome
         })
     })
+}
+
+/// One engine for all runs, so that a component is compiled once. It shapes no course: what it gives
+/// is the same from memory, from the cache and from the compiler.
+fn engine() -> Engine {
+    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    let cache_dir = Some(target().join("compiled"));
+    let made = || Engine::new(EngineOptions { cache_dir, ..EngineOptions::default() });
+    ENGINE.get_or_init(|| made().expect("the engine runs on this machine")).clone()
 }
 
 /// A simulated cluster with one community, called `c`.

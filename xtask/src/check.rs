@@ -4,6 +4,9 @@
 use crate::{steps, tidy, workspace::Workspace};
 use anyhow::{Result, bail};
 
+/// The book of the code is for those who work on it: private items are in it and may be linked to.
+const RUSTDOC_FLAGS: &str = "-D warnings -A rustdoc::private-intra-doc-links";
+
 /// The verb.
 pub(crate) fn run() -> Result<()> {
     let failed = run_all(&Workspace::load()?);
@@ -22,7 +25,16 @@ pub(crate) fn run_all(workspace: &Workspace) -> Vec<String> {
             "clippy",
             &mut steps::cargo(
                 workspace,
-                ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+                [
+                    "clippy",
+                    "--workspace",
+                    "--all-targets",
+                    "--keep-going",
+                    "--locked",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
             ),
         ),
         steps::run(
@@ -31,7 +43,7 @@ pub(crate) fn run_all(workspace: &Workspace) -> Vec<String> {
                 workspace,
                 ["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
             )
-            .env("RUSTDOCFLAGS", "-D warnings"),
+            .env("RUSTDOCFLAGS", RUSTDOC_FLAGS),
         ),
     ];
     steps.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect()

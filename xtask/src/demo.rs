@@ -44,7 +44,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let workspace = Workspace::load()?;
     let data = Data::read(workspace.root())?;
     let profile = if arguments.release { "release" } else { "dev" };
-    let build = ["build", "--package", "althing", "--locked", "--profile", profile];
+    // All binaries, not `althing` alone: so dependencies get the features that the tests build them with.
+    let build = ["build", "--workspace", "--bins", "--locked", "--profile", profile];
     steps::run("build", &mut steps::cargo(&workspace, build))?;
     let component = reducers::build_one(&workspace, "roster")?;
 

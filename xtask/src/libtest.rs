@@ -1,8 +1,8 @@
 //! Reads what `cargo test` prints, line by line, and adds it up over all test binaries.
 //!
 //! The counts come from each binary's closing line, the reasons for skipping from the lines of the
-//! tests. A binary that ends without its closing line (it crashed) counts as one failure: a sum that
-//! can only be read off what was printed must not be green because something printed nothing.
+//! tests. A binary that begins to run tests and ends without its closing line has crashed: one
+//! failure. A binary without libtest's harness is one test, and cargo says when it has failed.
 
 /// What has been read so far.
 #[derive(Debug, Default)]
@@ -17,7 +17,15 @@ pub(crate) struct Tally {
     pub(crate) failures: Vec<String>,
     /// One line for each skipped test: where, which, why.
     pub(crate) reasons: Vec<String>,
-    binary: Option<String>,
+    binary: Option<Binary>,
+}
+
+/// A test binary under way.
+#[derive(Debug)]
+struct Binary {
+    name: String,
+    has_begun: bool,
+    has_failed: bool,
 }
 
 impl Tally {
@@ -29,7 +37,11 @@ impl Tally {
             self.begin(binary);
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.close(counts);
-        } else if let Some(test) = line.strip_prefix("test ") {
+        } else if let Some(binary) = &mut self.binary {
+            binary.has_begun |= line.starts_with("running ");
+            binary.has_failed |= line.starts_with("error: test failed");
+        }
+        if let Some(test) = line.strip_prefix("test ") {
             self.test(test);
         }
     }
@@ -55,12 +67,16 @@ impl Tally {
 
     fn begin(&mut self, binary: &str) {
         self.abandon();
-        self.binary = Some(binary.split(" (").next().unwrap_or(binary).to_owned());
+        let name = binary.split(" (").next().unwrap_or(binary).to_owned();
+        self.binary = Some(Binary { name, has_begun: false, has_failed: false });
     }
 
+    /// A binary has ended without a closing line.
     fn abandon(&mut self) {
-        if let Some(binary) = self.binary.take() {
-            self.fail(format!("{binary}: ended without a result"));
+        match self.binary.take() {
+            Some(Binary { has_begun: false, has_failed: false, .. }) => self.passed += 1,
+            Some(Binary { name, .. }) => self.fail(format!("{name}: ended without a result")),
+            None => {}
         }
     }
 
@@ -80,7 +96,7 @@ impl Tally {
     /// `name ... ok`, `name ... FAILED`, `name ... ignored, reason`
     fn test(&mut self, test: &str) {
         let Some((name, verdict)) = test.split_once(" ... ") else { return };
-        let binary = self.binary.as_deref().unwrap_or("?");
+        let binary = self.binary.as_ref().map_or("?", |binary| &binary.name);
         if verdict == "FAILED" {
             self.failures.push(format!("{binary}: {name}"));
         } else if let Some(reason) = verdict.strip_prefix("ignored") {
@@ -134,6 +150,15 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         let tally = tally(crashed, false);
         assert_eq!(tally.summary(), "4 passed, 1 failed, 0 skipped");
         assert_eq!(tally.failures, ["tests/a.rs: ended without a result"]);
+    }
+
+    #[test]
+    fn a_binary_without_a_harness_is_one_test() {
+        let good = tally("     Running tests/a.rs (t/a)\nall well\n     Running tests/b.rs (t/b)\n", true);
+        assert_eq!(good.summary(), "2 passed, 0 failed, 0 skipped");
+        let bad =
+            tally("     Running tests/a.rs (t/a)\nalas\nerror: test failed, to rerun pass `--test a`", false);
+        assert_eq!(bad.summary(), "0 passed, 1 failed, 0 skipped");
     }
 
     #[test]

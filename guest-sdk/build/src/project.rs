@@ -9,9 +9,10 @@ use std::{
 };
 
 /// Files of the Rust template: where each goes, and what is in it.
-const RUST: [(&str, &str); 5] = [
+const RUST: [(&str, &str); 6] = [
     ("Cargo.toml", include_str!("../templates/rust/Cargo.toml.template")),
     (".gitignore", include_str!("../templates/rust/gitignore")),
+    ("config.json", include_str!("../templates/rust/config.json")),
     ("README.md", include_str!("../templates/rust/README.md")),
     ("src/lib.rs", include_str!("../templates/rust/src/lib.rs")),
     ("tests/engine.rs", include_str!("../templates/rust/tests/engine.rs")),

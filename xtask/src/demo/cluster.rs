@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
 struct Node {
     id: u64,
     data: PathBuf,
+    /// Shared: they run on one machine, and compiling is slow in a build without optimisation.
+    compiled: PathBuf,
     ready_file: PathBuf,
     api: String,
     peer: String,
@@ -38,6 +40,7 @@ impl Cluster {
             let mut node = Node {
                 id,
                 data: folder.join(format!("node-{id}")),
+                compiled: folder.join("compiled"),
                 ready_file: folder.join(format!("node-{id}.json")),
                 api: "127.0.0.1:0".to_owned(),
                 peer: "127.0.0.1:0".to_owned(),
@@ -101,9 +104,11 @@ impl Node {
             fs::remove_file(&self.ready_file).context("removing the ready file of the last run")?;
         }
         let data = self.data.to_string_lossy();
+        let compiled = self.compiled.to_string_lossy();
         let ready_file = self.ready_file.to_string_lossy();
         let mut arguments = vec!["serve", "--data", &data, "--listen", &self.api];
         arguments.extend(["--peer-listen", &self.peer, "--ready-file", &ready_file]);
+        arguments.extend(["--compiled", &compiled]);
         arguments.extend(how);
         let name = format!("node {}", self.id);
         let process = althing.start_quiet(&name, &arguments)?;

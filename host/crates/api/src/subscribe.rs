@@ -23,7 +23,7 @@ pub(crate) async fn open(
 ) -> Result<BoxStream<'static, Result<v1::SubscribeResponse, Status>>, Refusal> {
     let place = door.stream()?;
     let community = fields::community(request.community)?;
-    let mut transitions = door.node.subscribe(&community, Sequence(request.from))?;
+    let mut transitions = door.node.subscribe(&community, Sequence(request.from)).await?;
     // "From now on" means from before the client hears that it is subscribed, so begin now.
     let first = match poll!(transitions.next()) {
         Poll::Ready(Some(Err(refusal))) => return Err(refusal),

@@ -77,7 +77,9 @@ impl Told {
         let mut lines: Vec<String> = error.chain().map(ToString::to_string).collect();
         lines.dedup();
         let message = lines.remove(0);
-        let (code, exit) = error.chain().find_map(known).unwrap_or((None, Exit::Failed));
+        // A context is an error only to `is`: in the chain it is hidden in a wrapper.
+        let misused = error.is::<Usage>().then_some((None, Exit::Usage));
+        let (code, exit) = misused.or_else(|| error.chain().find_map(known)).unwrap_or((None, Exit::Failed));
         let remedy = code.map(|code| advice(code).remedy).or_else(|| remedy(exit));
         Self { message, because: lines, code: code.map(Code::text), remedy, exit }
     }
@@ -148,7 +150,7 @@ fn of_call(error: &CallError) -> (Option<Code>, Exit) {
 
 #[cfg(test)]
 mod tests {
-    use super::{ProgramSaidNo, Told};
+    use super::{ProgramSaidNo, Told, Usage};
     use althing_client::{CallError, SubmitError};
     use althing_core::{
         ids::OperationNumber,
@@ -186,6 +188,7 @@ mod tests {
         assert_eq!(exit(refused(Code::NoProgram).into()), 1);
         assert_eq!(exit(ProgramSaidNo("no".into()).into()), 3);
         assert_eq!(exit(refused(Code::NoLeader).into()), 4);
+        assert_eq!(exit(anyhow!("no such file").context(Usage("it cannot be read".into()))), 2);
         assert_eq!(exit(refused(Code::TimedOut).into()), 5);
         assert_eq!(exit(anyhow::Error::from(refused(Code::NoLeader)).context("outer")), 4);
     }

@@ -15,11 +15,14 @@ use althing_engine::{
 use althing_node::{Addresses, Birth, Identity, Node, NodeOptions};
 use althing_store::port::Store;
 use anyhow::Context as _;
-use std::{env, net::SocketAddr, num::NonZeroUsize, path::Path, path::PathBuf, sync::Arc, thread};
+use std::{env, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 
 /// The hidden command in which a component is compiled: a process with limits of its own.
 pub(crate) const COMPILE_CHILD: &str = "compile-child";
+
+/// How often to look whether the cluster knows the node.
+const KNOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a house is built with.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) birth: Birth,
     /// Threads that execute operations; none: one for each core.
     pub(crate) guest_threads: Option<NonZeroUsize>,
+    /// Where compiled components are kept; none: with the other data. Nodes may share it.
+    pub(crate) compiled: Option<PathBuf>,
     /// Log entries kept behind a snapshot; none: the node's default.
     pub(crate) log_kept: Option<u64>,
 }
@@ -82,7 +87,7 @@ impl House {
             identity,
             addresses,
             store: store.clone(),
-            engine: engine(&plan.data)?,
+            engine: engine(plan.compiled.unwrap_or_else(|| plan.data.join("compiled")))?,
             runtime: runtime.clone(),
             transport,
             guest_threads: guest_threads(plan.guest_threads),
@@ -111,6 +116,17 @@ impl House {
         self.node.shutdown().await;
         self.peers.stop().await;
     }
+}
+
+/// Waits until the cluster knows the node at its addresses, so that communities can begin on it; whether
+/// it does when patience ends.
+pub(crate) async fn is_known(node: &Node, patience: Duration) -> bool {
+    let known = async {
+        while !node.is_ready() {
+            tokio::time::sleep(KNOWN_PAUSE).await;
+        }
+    };
+    tokio::time::timeout(patience, known).await.is_ok()
 }
 
 impl Api {
@@ -173,12 +189,11 @@ impl Listen {
 }
 
 /// What runs guests. Components are strangers: they are compiled in a process with limits.
-fn engine(data: &Path) -> anyhow::Result<Engine> {
+fn engine(cache: PathBuf) -> anyhow::Result<Engine> {
     let program = env::current_exe().context("the path of this program is not known")?;
     let compile =
         CompileMode::Child { program, args: vec![COMPILE_CHILD.to_owned()], allowance: Allowance::default() };
-    let options =
-        EngineOptions { cache_dir: Some(data.join("compiled")), compile, ..EngineOptions::default() };
+    let options = EngineOptions { cache_dir: Some(cache), compile, ..EngineOptions::default() };
     Ok(Engine::new(options)?)
 }
 

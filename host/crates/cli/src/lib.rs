@@ -23,7 +23,7 @@ use std::process::ExitCode;
 pub fn run() -> ExitCode {
     let Arguments { global, command } = Arguments::parse();
     let verb = match command {
-        Command::Verb(verb) => verb,
+        Command::Verb(verb) => *verb,
         // It takes limits before it does anything: no threads, no log.
         Command::CompileChild(child) => return child.run(),
     };

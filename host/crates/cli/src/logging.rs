@@ -7,7 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 /// Begins to log. A server says what it does; a client only what is wrong.
 pub(crate) fn begin(global: &Global, server: bool) -> anyhow::Result<()> {
-    let default = if server { "info,openraft=warn" } else { "warn" };
+    // openraft warns of what it mends by itself: peers that are away, votes that crossed.
+    let default = if server { "info,openraft=error" } else { "warn,openraft=error" };
     let filter = global.log.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(filter).with_context(|| format!("--log {filter:?} is no filter"))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

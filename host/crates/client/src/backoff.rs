@@ -37,9 +37,4 @@ impl Backoff {
         self.attempts += 1;
         true
     }
-
-    /// What is left until the deadline, but at most `limit`.
-    pub(crate) fn left(&self, limit: Duration) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now()).min(limit)
-    }
 }

@@ -28,7 +28,8 @@ const WINDOW_BYTES: u32 = 4 << 20;
 /// How patient a client is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// How long a request, with all its attempts, or a broken stream may take.
+    /// How long a request is attempted again, or a broken stream mended. An attempt that began in time
+    /// is not cut short: what a node says at its end is worth more than knowing nothing.
     pub patience: Duration,
     /// How long one attempt may take.
     pub attempt: Duration,
@@ -192,13 +193,12 @@ impl Client {
         request: Q,
         call: impl Fn(Channel, Q) -> F,
     ) -> Result<T, CallError> {
-        let mut backoff = Backoff::new(self.options().patience.max(limit));
+        let mut backoff = Backoff::new(self.options().patience);
         loop {
-            let failure =
-                match self.attempt(backoff.left(limit), |channel| call(channel, request.clone())).await {
-                    Ok(answer) => return Ok(answer),
-                    Err(failure) => failure,
-                };
+            let failure = match self.attempt(limit, |channel| call(channel, request.clone())).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
             if !again(failure.retry()) || !backoff.wait().await {
                 return Err(failure);
             }

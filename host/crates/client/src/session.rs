@@ -117,7 +117,7 @@ impl Session {
         let mut earlier = Earlier::None;
         loop {
             let request = self.request(number.get(), OperationNumber(0), payload.clone());
-            let limit = backoff.left(client.options().attempt);
+            let limit = client.options().attempt;
             let answer =
                 client.attempt(limit, |channel| async move { stub(channel).submit(request).await }).await;
             let failure = match answer.and_then(|done| Ok(submitted(number.get(), done)?)) {

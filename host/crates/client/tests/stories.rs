@@ -1,5 +1,7 @@
 //! What the client does when servers fail: one story each, against fakes that fail as told.
 
+#![expect(clippy::unwrap_used, reason = "a story that cannot go on has failed")]
+
 mod fake;
 
 use althing_client::{Actor, Answer, Client, Consistency, Options, Session, SubmitError, SubscribeError};

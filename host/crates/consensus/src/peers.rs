@@ -47,7 +47,15 @@ pub struct PeerRequest {
 /// Why a peer gave no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// No connection, or it broke: the peer may or may not have seen the request.
+    /// No connection was made: the peer has certainly not seen the request.
+    #[error("node {node} cannot be connected to: {why}")]
+    NotConnected {
+        /// The peer; 0 when only its address is known.
+        node: NodeId,
+        /// What the transport said.
+        why: String,
+    },
+    /// The connection broke: the peer may or may not have seen the request.
     #[error("node {node} is unreachable: {why}")]
     Unreachable {
         /// The peer; 0 when only its address is known.

@@ -207,6 +207,8 @@ pub struct GroupStatus {
     pub learners: BTreeMap<ReplicaId, Member>,
     /// Whether a change of members is under way.
     pub is_joint: bool,
+    /// Whether it is committed that these are the members; until then it may yet be undone.
+    pub is_settled: bool,
     /// On the leader: the last index that each other member has.
     pub matched: BTreeMap<ReplicaId, u64>,
     /// Why the group stopped on this node.

@@ -2,17 +2,18 @@
 
 use crate::{
     directory::{
-        record::{CommunityRecord, DirectoryOperation, DirectoryResult},
+        program::VOTERS_MAX,
+        record::{CommunityRecord, DirectoryOperation, DirectoryResult, NodeRecord},
         view::DirectoryView,
     },
     node::Node,
-    refuse,
+    presence, refuse,
     submit::Submitted,
 };
 use althing_consensus::port::Timing;
 use althing_core::{
     batch::Command,
-    ids::NodeId,
+    ids::{CommunityId, NodeId},
     policy::Policy,
     refusal::{Code, Refusal},
 };
@@ -20,8 +21,8 @@ use std::time::Duration;
 
 /// Voters of a community for which nobody asked for a number.
 const VOTERS_DEFAULT: usize = 3;
-/// Most voters of a community.
-const VOTERS_MAX: usize = 7;
+/// How long ago a node may have said that it is there to be chosen for a community, in milliseconds.
+const SEEN_LATELY_MILLIS: u64 = 3 * presence::EVERY.as_millis() as u64;
 /// How long creating may wait for the community to have a leader.
 const CREATE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look.
@@ -30,10 +31,10 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// Where a community shall live.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// On as many nodes as there are, at most three.
+    /// On as many nodes as are there, at most three.
     #[default]
     Default,
-    /// On so many nodes, those with the fewest replicas.
+    /// On so many nodes: those that are there first, then those with the fewest replicas.
     Count(usize),
     /// On these nodes.
     Nodes(Vec<NodeId>),
@@ -81,7 +82,7 @@ impl Node {
     /// # Errors
     /// A refusal.
     pub async fn delete_community(&self, name: &str) -> Result<(), Refusal> {
-        let community = self.find(name)?;
+        let community = self.resolve(name).await?;
         self.change_directory(DirectoryOperation::DeleteCommunity { community }).await.map(|_| ())
     }
 
@@ -104,18 +105,27 @@ impl Node {
     /// A refusal; [`Code::BadPolicy`] names the value out of bounds.
     pub async fn set_policy(&self, name: &str, policy: Policy) -> Result<Submitted, Refusal> {
         policy.check().map_err(|bounds| Refusal::new(Code::BadPolicy, bounds.to_string()))?;
-        let community = self.find(name)?;
+        let community = self.resolve(name).await?;
         self.command(community, Command::SetPolicy(Box::new(policy))).await
     }
 
-    /// The nodes of a placement: for a number, those with the fewest replicas.
+    /// The nodes of a placement.
     fn place(&self, placement: Placement) -> Result<Vec<NodeId>, Refusal> {
         let directory = self.directory();
         let view = DirectoryView(&directory);
-        let nodes: Vec<NodeId> = view.nodes().iter().map(|record| record.node).collect();
+        let now = directory.time().millis();
+        let nodes = view.nodes();
+        // A node that is gone has few replicas, and must not be chosen for that.
+        let is_away = |record: &NodeRecord| record.seen_millis + SEEN_LATELY_MILLIS < now;
+        if nodes.is_empty() {
+            // The directory has not reached this node yet.
+            return Err(refuse::no_leader(CommunityId::SYSTEM));
+        }
         let count = match placement {
             Placement::Nodes(nodes) => return Ok(nodes),
-            Placement::Default => nodes.len().min(VOTERS_DEFAULT),
+            Placement::Default => {
+                nodes.iter().filter(|record| !is_away(record)).count().clamp(1, VOTERS_DEFAULT)
+            }
             Placement::Count(count) => count,
         };
         if count == 0 || count > nodes.len().min(VOTERS_MAX) {
@@ -130,11 +140,10 @@ impl Node {
         }
         let communities = view.communities();
         let load =
-            |node: &NodeId| communities.iter().filter(|record| record.replica_on(*node).is_some()).count();
+            |node: NodeId| communities.iter().filter(|record| record.replica_on(node).is_some()).count();
         let mut nodes = nodes;
-        nodes.sort_by_key(|node| (load(node), *node));
-        nodes.truncate(count);
-        Ok(nodes)
+        nodes.sort_by_key(|record| (is_away(record), load(record.node), record.node));
+        Ok(nodes.iter().take(count).map(|record| record.node).collect())
     }
 
     async fn wait_for_leader(&self, record: &CommunityRecord) -> Result<(), Refusal> {

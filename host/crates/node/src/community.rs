@@ -10,6 +10,7 @@ use crate::{
     query::QueryProgram,
     refuse,
     replica::{Loader, Replica},
+    shown::Shown,
     snapshots::{self, Fetcher, LastCut},
 };
 use althing_consensus::{
@@ -35,7 +36,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 /// Log entries kept behind a snapshot, so that a replica that lags a little needs no snapshot.
 const LOG_KEPT: u64 = 1000;
@@ -78,7 +79,7 @@ pub(crate) struct Community {
     pub(crate) group: GroupHandle,
     pub(crate) proposer: Proposer,
     pub(crate) feed: Arc<Feed>,
-    published: watch::Receiver<Published>,
+    published: Shown<Published>,
     pub(crate) query_program: Mutex<Option<Arc<QueryProgram>>>,
     founded: AtomicBool,
     tasks: Mutex<Vec<Task>>,
@@ -95,12 +96,13 @@ impl Community {
             CommunityId::SYSTEM => Loader::Native,
             _ => Loader::Wasm(shared.components.engine().clone()),
         };
-        let restored = snapshots::newest(&*shared.store.archive, id).await?;
+        let restored =
+            snapshots::newest(&*shared.store.archive, id, shared.components.engine().fingerprint()).await?;
         let (machine, applied) = restored
             .unwrap_or_else(|| (Machine::new(id, hosted.founding_policy.clone()), AppliedState::default()));
         let replica = Replica::new(machine, loader.clone(), applied);
         let feed = Arc::new(Feed::new(id, shared.store.archive.clone(), replica.view().sequence()));
-        let (publisher, published) = watch::channel(publishable(&replica));
+        let published = Shown::new(publishable(&replica));
         let snapshot_due = Arc::new(Notify::new());
         let executor = Executor {
             community: id,
@@ -110,7 +112,7 @@ impl Community {
             components: shared.components.clone(),
             guests: shared.guests.clone(),
             feed: feed.clone(),
-            published: publisher,
+            published: published.clone(),
             snapshot_due: snapshot_due.clone(),
             last_cut: LastCut::default(),
             sources,
@@ -162,17 +164,17 @@ impl Community {
 
     /// What readers see now.
     pub(crate) fn published(&self) -> Published {
-        self.published.borrow().clone()
+        self.published.get()
     }
 
     /// The newest state.
     pub(crate) fn view(&self) -> View {
-        self.published.borrow().view.clone()
+        self.published.read(|published| published.view.clone())
     }
 
-    /// A signal for every new state.
-    pub(crate) fn changes(&self) -> watch::Receiver<Published> {
-        self.published.clone()
+    /// The first state, from now on, for which `is_enough` holds.
+    pub(crate) async fn wait_for(&self, is_enough: impl Fn(&Published) -> bool) -> View {
+        self.published.wait_for(is_enough).await.view
     }
 
     /// What consensus knows.

@@ -1,7 +1,8 @@
 //! Changing the directory: the node as a client of the system community.
 //!
 //! Like any client it has a session there, so that a retry is answered, not executed again. One
-//! change at a time for each node: directory changes are rare.
+//! change at a time for each node: directory changes are rare. A number is taken before it is used:
+//! one whose outcome never came is given up by the next one, and cannot take effect after it.
 
 use crate::{
     directory::record::{DirectoryOperation, DirectoryResult},
@@ -39,14 +40,16 @@ impl Node {
         let payload = codec::encode(&operation);
         let mut open = self.directory_session().0.lock().await;
         loop {
-            let current = match open.take() {
+            let current = match &mut *open {
                 Some(current) => current,
-                None => self.open_directory_session().await?,
+                none => none.insert(self.open_directory_session().await?),
             };
+            let (session, number) = (current.session, current.next);
+            current.next = number.next();
             let command = Command::Operation(Operation {
-                session: current.session,
-                number: current.next,
-                acknowledged: OperationNumber(current.next.0 - 1),
+                session,
+                number,
+                acknowledged: OperationNumber(number.0 - 1),
                 after: OperationNumber(0),
                 actor: self.directory_actor(),
                 payload: payload.clone().into(),
@@ -54,14 +57,13 @@ impl Node {
             let submitted = self.command(CommunityId::SYSTEM, command).await;
             match submitted {
                 // The session slept too long: nothing was executed under this number.
-                Err(refusal) if refusal.code == Code::NoSession => continue,
-                Err(refusal) => {
-                    // Whether it was executed is not known, so the number is not used again.
-                    *open = None;
-                    return Err(refusal);
-                }
+                Err(refusal) if refusal.code == Code::NoSession => *open = None,
+                Err(refusal) => return Err(refusal),
                 Ok(submitted) => {
-                    *open = Some(Open { session: current.session, next: current.next.next() });
+                    drop(open);
+                    // Whoever asks this node next finds what was decided here.
+                    let decided = submitted.receipt.sequence;
+                    self.wait(self.system(), |view, _| view.sequence() >= decided).await;
                     self.reconcile_now().notify_one();
                     return result(submitted.receipt.outcome);
                 }

@@ -10,6 +10,7 @@ use crate::{
     guests::GuestThreads,
     refuse,
     replica::{Decoded, Executed, Loader, Replica},
+    shown::Shown,
     snapshots::{self, Builder, LastCut},
 };
 use althing_consensus::port::{
@@ -24,8 +25,8 @@ use althing_core::{
 };
 use althing_store::port::Archive;
 use async_trait::async_trait;
-use std::sync::Arc;
-use tokio::sync::{Notify, watch};
+use std::sync::{Arc, PoisonError};
+use tokio::sync::Notify;
 
 /// What readers see: a state, and how far in the log it is.
 #[derive(Clone)]
@@ -47,7 +48,7 @@ pub(crate) struct Executor {
     pub(crate) components: Components,
     pub(crate) guests: GuestThreads,
     pub(crate) feed: Arc<Feed>,
-    pub(crate) published: watch::Sender<Published>,
+    pub(crate) published: Shown<Published>,
     pub(crate) snapshot_due: Arc<Notify>,
     pub(crate) last_cut: LastCut,
     pub(crate) sources: Sources,
@@ -81,7 +82,7 @@ impl StateMachine for Executor {
             .push(transitions)
             .await
             .map_err(|error| Fault::because("the history could not be kept", error))?;
-        self.published.send_replace(published);
+        self.published.set(published);
         if is_due {
             self.snapshot_due.notify_one();
         }
@@ -102,14 +103,19 @@ impl StateMachine for Executor {
     }
 
     async fn install(&mut self, snapshot: SnapshotHandle) -> Result<(), Fault> {
-        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest).await?;
+        let engine = self.components.engine().fingerprint();
+        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest, engine).await?;
         let manifest = Manifest::decode(&snapshot.manifest)
             .map_err(|error| Fault::because("a snapshot's manifest cannot be read", error))?;
-        snapshots::keep(&*self.archive, &manifest, machine.policy().retention.snapshots).await?;
+        // What was cut before has nothing in common with the state to come, and its chunks may go now.
+        *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        snapshots::keep(&*self.archive, &manifest, machine.policy().retention.snapshots)
+            .await
+            .map_err(|error| Fault::because("a snapshot that was installed could not be kept", error))?;
         tracing::info!(community = %self.community, sequence = %manifest.sequence, "a snapshot was installed");
         let replica = Replica::new(machine, self.loader.clone(), applied);
         self.feed.jump(replica.view().sequence());
-        self.published.send_replace(publishable(&replica));
+        self.published.set(publishable(&replica));
         self.replica = Some(replica);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! from memory if it keeps up, from the archive if it lags, and a refusal that names the oldest
 //! sequence if it lags beyond the retention. So a slow subscriber costs apply nothing (promise P9).
 
-use crate::refuse;
+use crate::{refuse, shown::Shown};
 use althing_core::{
     codec,
     ids::{CommunityId, Sequence},
@@ -16,7 +16,6 @@ use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-use tokio::sync::watch;
 
 /// What is kept in memory for subscribers that keep up, in bytes of encoded transitions.
 const RECENT_BYTES_MAX: usize = 8 << 20;
@@ -28,7 +27,7 @@ pub(crate) struct Feed {
     community: CommunityId,
     archive: Arc<dyn Archive>,
     recent: Mutex<Recent>,
-    newest: watch::Sender<Sequence>,
+    newest: Shown<Sequence>,
 }
 
 #[derive(Default)]
@@ -39,7 +38,7 @@ struct Recent {
 
 impl Feed {
     pub(crate) fn new(community: CommunityId, archive: Arc<dyn Archive>, newest: Sequence) -> Self {
-        Self { community, archive, recent: Mutex::default(), newest: watch::Sender::new(newest) }
+        Self { community, archive, recent: Mutex::default(), newest: Shown::new(newest) }
     }
 
     /// Adds what batches did, in order. Returns when the archive has taken it, not when it is durable.
@@ -62,19 +61,19 @@ impl Feed {
         }
         let Some(newest) = newest else { return Ok(()) };
         self.archive.append_history(self.community, records).await?;
-        self.newest.send_replace(newest);
+        self.newest.set(newest);
         Ok(())
     }
 
     /// A snapshot was installed: what lies between is not known here.
     pub(crate) fn jump(&self, newest: Sequence) {
         *self.recent() = Recent::default();
-        self.newest.send_replace(newest);
+        self.newest.set(newest);
     }
 
-    /// How many follow at the moment.
+    /// How many wait for what comes next.
     pub(crate) fn followers(&self) -> usize {
-        self.newest.receiver_count()
+        self.newest.waiting()
     }
 
     /// Transitions from `from` on, at most `limit` of them, at once; empty when there are none yet.
@@ -82,7 +81,7 @@ impl Feed {
     /// # Errors
     /// [`Code::HistoryGone`] when `from` is no longer held.
     pub(crate) async fn read(&self, from: Sequence, limit: usize) -> Result<Vec<Transition>, Refusal> {
-        let newest = *self.newest.borrow();
+        let newest = self.newest.get();
         if from > newest {
             return Ok(Vec::new());
         }
@@ -100,35 +99,36 @@ impl Feed {
             .map(|record| codec::decode::<Vec<Transition>>(&record.body))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|error| refuse::internal("stored history cannot be read", &error))?;
+        // After a snapshot was installed there is a gap, across which no page may lead.
         let read: Vec<Transition> = transitions
             .into_iter()
             .flatten()
             .skip_while(|transition| transition.sequence < from)
+            .zip(from.0..)
+            .take_while(|(transition, wanted)| transition.sequence.0 == *wanted)
+            .map(|(transition, _)| transition)
             .take(limit)
             .collect();
-        match read.first() {
-            Some(first) if first.sequence == from => Ok(read),
-            _ => Err(self.gone(from, newest).await),
-        }
+        if read.is_empty() { Err(self.gone(from, newest).await) } else { Ok(read) }
     }
 
     /// Waits for a transition at or after `from`, then reads like [`Self::read`].
     ///
     /// # Errors
-    /// As [`Self::read`]; or the community has left this node.
+    /// As [`Self::read`].
     pub(crate) async fn next(&self, from: Sequence, limit: usize) -> Result<Vec<Transition>, Refusal> {
-        let mut newest = self.newest.subscribe();
-        newest
-            .wait_for(|&newest| newest >= from)
-            .await
-            .map_err(|_| refuse::stopped(self.community, "it was removed"))?;
+        self.newest.wait_for(|&newest| newest >= from).await;
         self.read(from, limit).await
     }
 
-    /// The oldest sequence that is held; the next one to come when nothing is.
+    /// The oldest sequence from which one can go on without a gap; the next one to come when there
+    /// is none.
     pub(crate) async fn oldest(&self) -> Result<Sequence, Refusal> {
+        let newest = self.newest.get();
         let held = self.archive.history_held(self.community).await.map_err(|error| refuse::store(&error))?;
-        Ok(held.map_or_else(|| self.newest.borrow().next(), |(oldest, _)| oldest))
+        // What ends before the newest was cut off from it by a snapshot that was installed.
+        let held = held.filter(|&(_, last)| last >= newest);
+        Ok(held.map_or_else(|| newest.next(), |(oldest, _)| oldest))
     }
 
     async fn gone(&self, from: Sequence, newest: Sequence) -> Refusal {
@@ -258,6 +258,22 @@ mod tests {
         assert_eq!(refusal.code, Code::HistoryGone);
         assert_eq!(refusal.data["oldest"], "11");
         assert_eq!(sequences(&feed.read(Sequence(11), 10).await.unwrap()), [11]);
+    }
+
+    #[tokio::test]
+    async fn no_page_leads_across_the_gap_that_an_installed_snapshot_leaves() {
+        let archive = Store::memory().archive;
+        let feed = Feed::new(CommunityId(1), archive.clone(), Sequence(0));
+        feed.push(vec![vec![transition(1, 1), transition(2, 1)]]).await.unwrap();
+        feed.jump(Sequence(10));
+        assert_eq!(feed.oldest().await.unwrap(), Sequence(11), "nothing that is held goes on from there");
+        feed.push(vec![vec![transition(11, 1)]]).await.unwrap();
+        let restarted = Feed::new(CommunityId(1), archive, Sequence(11));
+        for feed in [feed, restarted] {
+            assert_eq!(sequences(&feed.read(Sequence(1), 10).await.unwrap()), [1, 2]);
+            let refusal = feed.read(Sequence(3), 10).await.unwrap_err();
+            assert_eq!((refusal.code, &refusal.data["oldest"][..]), (Code::HistoryGone, "11"));
+        }
     }
 
     #[tokio::test]

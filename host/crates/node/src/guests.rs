@@ -39,7 +39,7 @@ impl GuestThreads {
         let receiver = Arc::new(Mutex::new(receiver));
         for number in 0..threads {
             let receiver = receiver.clone();
-            spawn_guest_thread(&format!("{name}-{number}"), move || serve(&receiver))
+            spawn_guest_thread(format!("{name}-{number}"), move || serve(&receiver))
                 .map_err(|error| Fault::because("a guest thread could not be started", error))?;
         }
         Ok(Self(Mode::Pool(sender)))
@@ -59,8 +59,10 @@ impl GuestThreads {
             Mode::Pool(sender) => {
                 let (done, outcome) = oneshot::channel();
                 let work: Work = Box::new(move || {
-                    // The asker may have given up; its answer is dropped then.
-                    let _ = done.send(guarded());
+                    // The asker may have given up: before, so that there is nothing to do, or meanwhile.
+                    if !done.is_closed() {
+                        let _ = done.send(guarded());
+                    }
                 });
                 sender.send(work).await.map_err(|_| Fault::new("the guest threads have ended"))?;
                 outcome.await.map_err(|_| Fault::new("the guest thread ended without an answer"))?

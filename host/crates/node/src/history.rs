@@ -30,7 +30,7 @@ impl Node {
     /// # Errors
     /// A refusal, [`Code::HistoryGone`] among them.
     pub async fn history(&self, community: &str, from: Sequence, limit: u32) -> Result<HistoryRead, Refusal> {
-        let community = self.find(community)?;
+        let community = self.resolve(community).await?;
         let question = ReadHistory { from, limit, wait: false };
         match self.hosted(community) {
             Some(local) => self.history_here(&local, question).await,
@@ -43,12 +43,12 @@ impl Node {
     ///
     /// # Errors
     /// There is no such community.
-    pub fn subscribe(
+    pub async fn subscribe(
         &self,
         community: &str,
         from: Sequence,
     ) -> Result<BoxStream<'static, Result<Vec<Transition>, Refusal>>, Refusal> {
-        let community = self.find(community)?;
+        let community = self.resolve(community).await?;
         let state = Following { node: self.clone(), community, next: from, failures: 0 };
         let follow = |mut state: Following| async move {
             let page = state.next().await?;
@@ -102,7 +102,7 @@ impl Following {
                 None => self.next_elsewhere().await,
             };
             match page {
-                Ok(transitions) if transitions.is_empty() => {}
+                Ok(transitions) if transitions.is_empty() => self.failures = 0,
                 Ok(transitions) => {
                     self.failures = 0;
                     self.next = transitions.last().map_or(self.next, |last| last.sequence.next());

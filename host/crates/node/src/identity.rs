@@ -1,7 +1,7 @@
 //! Who a node is: minted once by `--bootstrap`, given once by `--join`, remembered in its store.
 
 use crate::{
-    directory::record::NodeRecord,
+    directory::record::{JoinToken, NodeRecord},
     peer::{Join, Joined, ask::Peers, method},
     refuse,
 };
@@ -20,6 +20,8 @@ use std::{sync::Arc, time::Duration};
 
 /// The fact under which it is remembered.
 const FACT: &str = "identity";
+/// The fact under which a node that wants to join remembers its token.
+const TOKEN_FACT: &str = "join token";
 /// How long joining may take.
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 /// How long one attempt may take.
@@ -107,7 +109,8 @@ impl Identity {
             Birth::Restart => return Err(IdentityError::Nobody),
             Birth::Bootstrap => (Self::mint(runtime), Vec::new()),
             Birth::Join { address } => {
-                let joined = join(&address, addresses, transport, runtime).await?;
+                let token = token(&**archive, runtime).await.map_err(IdentityError::Store)?;
+                let joined = join(token, &address, addresses, transport, runtime).await?;
                 let identity =
                     Self { cluster: joined.cluster, node: joined.node, system_replica: joined.replica };
                 (identity, joined.nodes)
@@ -119,11 +122,8 @@ impl Identity {
     }
 
     fn mint(runtime: &Runtime) -> Self {
-        let mut cluster = [0; 16];
-        let (high, low) = cluster.split_at_mut(8);
-        high.copy_from_slice(&runtime.random().to_be_bytes());
-        low.copy_from_slice(&runtime.random().to_be_bytes());
-        Self { cluster: ClusterId(cluster), node: NodeId(1), system_replica: ReplicaId(1) }
+        let cluster = ClusterId(random(runtime));
+        Self { cluster, node: NodeId(1), system_replica: ReplicaId(1) }
     }
 
     /// Whether this node minted the cluster.
@@ -132,14 +132,32 @@ impl Identity {
     }
 }
 
+fn random(runtime: &Runtime) -> [u8; 16] {
+    let (high, low) = (runtime.random(), runtime.random());
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
+}
+
+/// The token under which this data directory asks to be taken in: the same after a restart, so that
+/// a lost answer leaves no node behind that nobody is.
+async fn token(archive: &dyn Archive, runtime: &Runtime) -> Result<JoinToken, StoreError> {
+    let known = archive.fact(TOKEN_FACT).await?;
+    if let Some(token) = known.and_then(|record| codec::decode(&record).ok()) {
+        return Ok(token);
+    }
+    let token = JoinToken(random(runtime));
+    archive.put_fact(TOKEN_FACT, codec::encode(&token).into()).await?;
+    Ok(token)
+}
+
 async fn join(
+    token: JoinToken,
     address: &str,
     mine: &Addresses,
     transport: &Arc<dyn PeerTransport>,
     runtime: &Runtime,
 ) -> Result<Joined, IdentityError> {
     let peers = Peers::new(transport.clone());
-    let question = Join { peer_address: mine.peer.clone(), api_address: mine.api.clone() };
+    let question = Join { token, peer_address: mine.peer.clone(), api_address: mine.api.clone() };
     let began = runtime.monotonic();
     loop {
         match peers.ask_address(address, method::JOIN, &question, JOIN_TIMEOUT).await {

@@ -104,7 +104,7 @@ impl Node {
         spec: ProgramSpec,
         patience: Duration,
     ) -> Result<Submitted, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         if id == CommunityId::SYSTEM {
             return Err(Refusal::new(Code::BadRequest, "the system community keeps its own program"));
         }
@@ -193,7 +193,13 @@ impl Node {
 
     async fn ask_to_hold(&self, voter: NodeId, hold: &Hold, patience: Duration) -> Result<(), Refusal> {
         if voter == self.id() {
-            return self.hold(hold).await;
+            let held = self.runtime().timeout(patience, self.hold(hold)).await;
+            return held.unwrap_or_else(|| {
+                Err(Refusal::new(
+                    Code::TimedOut,
+                    "compiling the program here takes longer than that: retry later",
+                ))
+            });
         }
         self.peers().ask(voter, Lane::Bulk, CommunityId::SYSTEM, method::HOLD, hold, patience).await
     }
@@ -266,18 +272,25 @@ fn check_config(description: &ComponentDescription, config: &Bytes) -> Result<()
 fn needs_config(schema: &str) -> bool {
     match serde_json::from_str::<serde_json::Value>(schema) {
         Ok(serde_json::Value::Object(schema)) => {
-            let accepts_null = match schema.get("type") {
-                Some(serde_json::Value::String(kind)) => kind == "null",
-                Some(serde_json::Value::Array(kinds)) => kinds.iter().any(|kind| kind == "null"),
-                _ => false,
-            };
             let says_something = ["type", "properties", "anyOf", "oneOf", "allOf", "$ref", "enum", "const"]
                 .iter()
                 .any(|word| schema.contains_key(*word));
-            says_something && !accepts_null
+            says_something && !accepts_null(&schema)
         }
         _ => false,
     }
+}
+
+/// Whether a schema says that `null` is enough: by its type, or by one of its alternatives.
+fn accepts_null(schema: &serde_json::Map<String, serde_json::Value>) -> bool {
+    use serde_json::Value;
+    let by_type = match schema.get("type") {
+        Some(Value::String(kind)) => kind == "null",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "null"),
+        _ => false,
+    };
+    let alternatives = ["anyOf", "oneOf"].iter().filter_map(|word| schema.get(*word)?.as_array()).flatten();
+    by_type || alternatives.filter_map(Value::as_object).any(accepts_null)
 }
 
 #[cfg(test)]
@@ -294,10 +307,11 @@ mod tests {
             r#"{"type":"null"}"#,
             r#"{"type":["object","null"]}"#,
             r#"{"title":"x"}"#,
+            r##"{"anyOf":[{"$ref":"#/x"},{"type":"null"}]}"##,
         ] {
             assert!(!needs_config(schema), "{schema}");
         }
-        for schema in [r#"{"type":"object"}"#, r##"{"$ref":"#/x"}"##] {
+        for schema in [r#"{"type":"object"}"#, r##"{"$ref":"#/x"}"##, r#"{"oneOf":[{"type":"string"}]}"#] {
             assert!(needs_config(schema), "{schema}");
         }
     }

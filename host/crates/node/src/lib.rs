@@ -24,6 +24,7 @@ mod query;
 mod reconcile;
 mod refuse;
 mod replica;
+mod shown;
 mod snapshots;
 mod status;
 mod submit;

@@ -12,7 +12,7 @@ use crate::{
     refuse,
     status::ReplicaStatus,
 };
-use althing_consensus::peers::Lane;
+use althing_consensus::{peers::Lane, port::Role};
 use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     refusal::{Code, Refusal},
@@ -32,7 +32,7 @@ impl Node {
     /// # Errors
     /// A refusal; [`Code::TimedOut`] when it was decided but is not done yet.
     pub async fn add_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         let replica =
             self.change_replicas(DirectoryOperation::AddReplica { community: id, node: on }).await?;
         self.wait_for_members(id, |status| status.members.iter().any(|member| member.replica == replica))
@@ -45,7 +45,7 @@ impl Node {
     /// # Errors
     /// As [`Self::add_replica`].
     pub async fn promote_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         let replica = self.change_replicas(DirectoryOperation::Promote { community: id, node: on }).await?;
         let votes = |status: &ReplicaStatus| {
             status.members.iter().any(|member| member.replica == replica && member.voter)
@@ -60,7 +60,7 @@ impl Node {
     /// As [`Self::add_replica`]; [`Code::BadMembers`] when it has the last vote, or when without it
     /// no quorum of the remaining voters would be up.
     pub async fn remove_replica(&self, community: &str, on: NodeId) -> Result<ReplicaId, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         self.keep_quorum(id, on).await?;
         let replica =
             self.change_replicas(DirectoryOperation::RemoveReplica { community: id, node: on }).await?;
@@ -74,7 +74,7 @@ impl Node {
     /// # Errors
     /// A refusal; [`Code::TimedOut`] when nobody took over in time.
     pub async fn transfer_leadership(&self, community: &str, to: Option<NodeId>) -> Result<(), Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         if let Some(here) = self.hosted(id).filter(|here| here.leads()) {
             return self.transfer_from_here(&here, to).await;
         }
@@ -124,12 +124,9 @@ impl Node {
             .filter(|replica| replica.voter && replica.node != without)
             .map(|replica| replica.node)
             .collect();
-        let mut up = 0;
-        for &node in &rest {
-            up += usize::from(
-                self.replica_status_on(node, community).await.is_ok_and(|status| status.fault.is_none()),
-            );
-        }
+        let asked = rest.iter().map(|&node| self.replica_status_on(node, community));
+        let told = futures::future::join_all(asked).await;
+        let up = told.iter().flatten().filter(|status| status.fault.is_none()).count();
         let quorum = rest.len() / 2 + 1;
         if up >= quorum || !record.replicas.values().any(|replica| replica.voter && replica.node == without) {
             return Ok(());
@@ -152,6 +149,7 @@ impl Node {
         let began = self.runtime().monotonic();
         loop {
             if let Some(status) = self.leader_status(community).await
+                && status.are_members_settled
                 && is_done(&status)
             {
                 return Ok(());
@@ -170,19 +168,18 @@ impl Node {
     }
 
     /// What the leader says of its replica; none when there is no leader to ask.
-    async fn leader_status(&self, community: CommunityId) -> Option<ReplicaStatus> {
-        let record = self.record(community).ok()?;
+    pub(crate) async fn leader_status(&self, community: CommunityId) -> Option<ReplicaStatus> {
         if let Some(here) = self.hosted(community).filter(|here| here.leads()) {
             return Some(self.replica_status(&here).await);
         }
-        for replica in record.replicas.values() {
-            if let Ok(status) = self.replica_status_on(replica.node, community).await
-                && status.role == althing_consensus::port::Role::Leader
-            {
-                return Some(status);
-            }
-        }
-        None
+        let record = self.record(community).ok()?;
+        let asked = record.replicas.values().map(|replica| self.replica_status_on(replica.node, community));
+        let told = futures::future::join_all(asked).await;
+        // One that was deposed and has not heard of it may still say that it leads.
+        told.into_iter()
+            .flatten()
+            .filter(|status| status.role == Role::Leader)
+            .max_by_key(|status| status.term)
     }
 
     fn record(&self, community: CommunityId) -> Result<CommunityRecord, Refusal> {

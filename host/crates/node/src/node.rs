@@ -8,6 +8,7 @@ use crate::{
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
     peer::{ask::Peers, serve::Server},
+    query::Consistency,
     reconcile, refuse,
     snapshots::Fetcher,
     submit::{LEADER, Outcomes},
@@ -23,11 +24,12 @@ use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     policy::Policy,
     program::Fault,
-    refusal::Refusal,
+    refusal::{Code, Refusal},
     view::View,
 };
 use althing_engine::Engine;
 use althing_store::port::{Store, StoreError};
+use futures::StreamExt as _;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
@@ -37,6 +39,10 @@ use tokio::sync::Notify;
 
 /// The fact under which the communities that a node hosts are remembered.
 const HOSTED_FACT: &str = "hosted";
+/// Communities that are brought back at the same time after a restart.
+const BACK_AT_ONCE: usize = 8;
+/// How long a name that is not known may wait for the directory.
+const DIRECTORY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long handing leadership over may take at shutdown, for each community.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -86,6 +92,8 @@ struct Inner {
     peers: Peers,
     system: Arc<Community>,
     communities: Mutex<BTreeMap<CommunityId, Arc<Community>>>,
+    /// Communities that were hosted and are not back yet, or cannot come back.
+    awaited: Mutex<BTreeMap<CommunityId, Awaited>>,
     /// Believed leaders of communities that are led elsewhere.
     leaders: Mutex<BTreeMap<CommunityId, NodeId>>,
     reconcile_now: Notify,
@@ -95,9 +103,16 @@ struct Inner {
     started: Duration,
 }
 
+/// A community that was hosted when the node last ran and is not back.
+pub(crate) struct Awaited {
+    pub(crate) hosted: Hosted,
+    /// Whether it cannot come back: its replica has to be removed and added again.
+    pub(crate) has_failed: bool,
+}
+
 impl Node {
-    /// Starts a node: the system community and every community it hosted, from what is stored, then
-    /// whatever the directory says.
+    /// Starts a node: the system community from what is stored, then, in the background, every
+    /// community it hosted and whatever the directory says.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -114,6 +129,7 @@ impl Node {
         let inner = Inner {
             directory_session: crate::directory_client::Session::default(),
             communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
+            awaited: Mutex::default(),
             leaders: Mutex::default(),
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -127,32 +143,17 @@ impl Node {
             system,
         };
         let node = Self { inner: Arc::new(inner) };
-        node.start_hosted().await?;
+        let hosted = node.remembered().await.map_err(StartError::Store)?;
+        let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, has_failed: false });
+        node.awaited().extend(hosted.into_iter().map(awaited));
         let runtime = node.runtime();
         let tasks = vec![
+            runtime.spawn("bring back", bring_back(node.clone())),
             runtime.spawn("reconcile", reconcile::run(node.clone())),
             runtime.spawn("presence", crate::presence::run(node.clone())),
         ];
         node.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         Ok(node)
-    }
-
-    /// Starts what this node hosted when it last ran, whether the directory can be read or not.
-    async fn start_hosted(&self) -> Result<(), StartError> {
-        for hosted in self.remembered().await.map_err(StartError::Store)? {
-            let id = hosted.community;
-            let sources = self.sources_of(id);
-            match Community::start(&self.inner.shared, hosted, sources).await {
-                Ok(community) => {
-                    self.communities().insert(id, community);
-                }
-                // A fault in one community never stops another (P3).
-                Err(fault) => {
-                    tracing::error!(community = %id, fault = refuse::chain(&fault), "a community could not be started");
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What peers ask this node, methods `node/…`.
@@ -183,7 +184,8 @@ impl Node {
             task.ended.await;
         }
         self.inner.shared.consensus.shutdown().await;
-        for community in communities {
+        // Some may have come since.
+        for community in self.communities().values() {
             community.stop_tasks();
         }
         self.inner.shared.store.wal.close().await;
@@ -267,6 +269,11 @@ impl Node {
         self.inner.communities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The communities that were hosted and are not back yet, or cannot come back.
+    pub(crate) fn awaited(&self) -> MutexGuard<'_, BTreeMap<CommunityId, Awaited>> {
+        self.inner.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The community on this node, if it has a replica.
     pub(crate) fn hosted(&self, community: CommunityId) -> Option<Arc<Community>> {
         self.communities().get(&community).cloned()
@@ -285,6 +292,23 @@ impl Node {
         let hosted =
             || self.communities().values().find(|here| here.hosted.name == name).map(|here| here.id());
         known.or_else(hosted).ok_or_else(|| refuse::no_community(name))
+    }
+
+    /// As [`Self::find`]; but before it says that there is none, it catches up with the directory.
+    ///
+    /// # Errors
+    /// There is none; or there is none as far as this node knows, and the directory cannot be asked.
+    pub(crate) async fn resolve(&self, name: &str) -> Result<CommunityId, Refusal> {
+        match self.find(name) {
+            Err(refusal) if refusal.code == Code::NoCommunity => {
+                let directory = self.view_at(self.system(), Consistency::Linearizable);
+                match self.runtime().timeout(DIRECTORY_PATIENCE, directory).await {
+                    Some(Ok(_)) => self.find(name),
+                    _ => Err(refusal),
+                }
+            }
+            found => found,
+        }
     }
 
     /// The community itself, if it exists as far as this node knows.
@@ -319,23 +343,28 @@ impl Node {
 
     /// Who leads a community, as far as this node knows; never itself.
     pub(crate) fn leader_of(&self, community: CommunityId) -> Option<NodeId> {
-        let told =
-            self.hosted(community).and_then(|here| here.status().leader).map(|(_, member)| member.node);
-        let believed = || self.leaders().get(&community).copied();
-        let leader = told.or_else(believed).or_else(|| {
-            self.hosted(community).is_none().then(|| self.sources(community).first().copied()).flatten()
-        });
-        leader.filter(|&leader| leader != self.id())
+        // A replica that has stopped knows nothing, and a node without one asks around.
+        let running = self.hosted(community).filter(|here| here.must_run().is_ok());
+        if let Some(running) = running {
+            let told = running.status().leader.map(|(_, member)| member.node);
+            let leader = told.or_else(|| self.leaders().get(&community).copied());
+            return leader.filter(|&leader| leader != self.id());
+        }
+        let believed = self.leaders().get(&community).copied();
+        believed
+            .filter(|&leader| leader != self.id())
+            .or_else(|| self.sources(community).into_iter().find(|&node| node != self.id()))
     }
 
     /// A node was asked to lead: remember it, or whom it named.
     pub(crate) fn note_leader(&self, community: CommunityId, asked: NodeId, outcomes: &Outcomes) {
         let hint = outcomes.iter().find_map(|outcome| outcome.as_ref().err()?.data.get(LEADER)?.parse().ok());
-        match hint.map(NodeId) {
-            None => self.leaders().insert(community, asked),
-            Some(NodeId(0)) => return self.forget_leader(community, asked),
-            Some(named) => self.leaders().insert(community, named),
-        };
+        let leader = hint.map_or(asked, NodeId);
+        if leader == NodeId(0) {
+            self.forget_leader(community, asked);
+        } else {
+            self.leaders().insert(community, leader);
+        }
     }
 
     /// A node did not answer, or does not know who leads: ask the next one next time.
@@ -364,12 +393,12 @@ impl Node {
 
     /// Remembers what this node hosts.
     pub(crate) async fn remember_hosted(&self) -> Result<(), StoreError> {
-        let hosted: Vec<Hosted> = self
-            .communities()
-            .values()
-            .filter(|community| community.id() != CommunityId::SYSTEM)
-            .map(|community| community.remembered())
-            .collect();
+        let mut hosted: BTreeMap<CommunityId, Hosted> =
+            self.awaited().iter().map(|(&id, awaited)| (id, awaited.hosted.clone())).collect();
+        for community in self.communities().values().filter(|here| here.id() != CommunityId::SYSTEM) {
+            hosted.insert(community.id(), community.remembered());
+        }
+        let hosted: Vec<Hosted> = hosted.into_values().collect();
         self.inner.shared.store.archive.put_fact(HOSTED_FACT, codec::encode(&hosted).into()).await
     }
 
@@ -417,6 +446,28 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
     };
     Ok((shared, pool("ask")?, peers))
+}
+
+/// Starts what this node hosted when it last ran, whether the directory can be read or not. In the
+/// background: one may wait for a component, and a fault in one never stops another (P3).
+async fn bring_back(node: Node) {
+    let awaited: Vec<Hosted> = node.awaited().values().map(|awaited| awaited.hosted.clone()).collect();
+    futures::stream::iter(awaited)
+        .for_each_concurrent(BACK_AT_ONCE, |hosted| async {
+            let (node, id) = (node.clone(), hosted.community);
+            match Community::start(node.shared(), hosted, node.sources_of(id)).await {
+                Ok(community) => {
+                    node.communities().insert(id, community);
+                    node.awaited().remove(&id);
+                }
+                // It stays among those that are awaited, so that what it stored is left alone.
+                Err(fault) => {
+                    node.awaited().entry(id).and_modify(|awaited| awaited.has_failed = true);
+                    tracing::error!(community = %id, fault = refuse::chain(&fault), "a community could not be started");
+                }
+            }
+        })
+        .await;
 }
 
 /// The system community as every node hosts it.

@@ -19,7 +19,7 @@ use althing_core::{
 use std::time::Duration;
 
 /// How often a node says that it is there.
-const EVERY: Duration = Duration::from_secs(30);
+pub(crate) const EVERY: Duration = Duration::from_secs(30);
 /// How long to wait after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 

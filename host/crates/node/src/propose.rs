@@ -5,7 +5,7 @@
 //! commands that come in gather for the next. It also proposes an empty batch when a timer falls
 //! due on an idle community.
 
-use crate::{execute::Published, refuse};
+use crate::{execute::Published, refuse, shown::Shown};
 use althing_consensus::{
     port::{Committed, GroupHandle, ProposeError, Role},
     runtime::Runtime,
@@ -65,7 +65,7 @@ impl Proposer {
     /// The handle and the task to spawn.
     pub(crate) fn new(
         group: GroupHandle,
-        published: watch::Receiver<Published>,
+        published: Shown<Published>,
         runtime: Runtime,
     ) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
@@ -145,7 +145,7 @@ type UnderWay = FuturesUnordered<BoxFuture<'static, ()>>;
 struct Packing {
     group: GroupHandle,
     status: watch::Receiver<althing_consensus::port::GroupStatus>,
-    published: watch::Receiver<Published>,
+    published: Shown<Published>,
     runtime: Runtime,
     receiver: mpsc::Receiver<Waiting>,
     clock: Hlc,
@@ -185,7 +185,7 @@ impl Packing {
     /// Ready when a timer is due and this replica leads.
     fn timer(&self) -> BoxFuture<'static, ()> {
         let is_leader = self.status.borrow().role == Role::Leader;
-        let next = self.published.borrow().view.next_timer();
+        let next = self.published.read(|published| published.view.next_timer());
         match next {
             Some(at) if is_leader => {
                 let runtime = self.runtime.clone();
@@ -203,7 +203,7 @@ impl Packing {
     async fn propose(&mut self, first: Option<Waiting>, under_way: &mut UnderWay) {
         let (commands, answers) = self.pack(first);
         tracing::Span::current().record("commands", commands.len());
-        let last = self.published.borrow().view.time();
+        let last = self.published.read(|published| published.view.time());
         let stamp = self.clock.stamp(self.runtime.wall_millis(), last);
         let payload = Bytes::from(codec::encode(&Batch { stamp, commands }));
         metrics::histogram!("althing_batch_commands").record(answers.len() as f64);

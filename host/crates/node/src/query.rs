@@ -31,6 +31,9 @@ use std::{
 
 /// How long a read may wait for the state it asks for.
 const READ_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a leader may take to make sure that it leads: so short that its successor can be asked
+/// when it is gone.
+const BARRIER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before a leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -104,7 +107,7 @@ impl Node {
         question: Bytes,
         consistency: Consistency,
     ) -> Result<QueryAnswer, Refusal> {
-        let community = self.find(community)?;
+        let community = self.resolve(community).await?;
         match self.hosted(community) {
             Some(local) => self.query_here(&local, actor, question, consistency).await,
             None => self.elsewhere(community, method::QUERY, &Ask { actor, question, consistency }).await,
@@ -123,7 +126,7 @@ impl Node {
         limit: u32,
         consistency: Consistency,
     ) -> Result<Scanned, Refusal> {
-        let community = self.find(community)?;
+        let community = self.resolve(community).await?;
         let range = ScanRange { start, end, limit, consistency };
         match self.hosted(community) {
             Some(local) => self.scan_here(&local, &range).await,
@@ -207,7 +210,7 @@ impl Node {
                 match self.leader_of(community) {
                     Some(leader) => {
                         self.peers()
-                            .ask(leader, Lane::Control, community, method::BARRIER, &(), READ_PATIENCE)
+                            .ask(leader, Lane::Control, community, method::BARRIER, &(), BARRIER_TIMEOUT)
                             .await
                     }
                     None => Err(refuse::no_leader(community)),
@@ -233,11 +236,13 @@ impl Node {
     }
 
     /// The first state for which `is_enough` holds, if it comes in time.
-    async fn wait(&self, local: &Arc<Community>, is_enough: impl Fn(&View, u64) -> bool) -> Option<View> {
-        let mut changes = local.changes();
-        let enough = changes.wait_for(|published| is_enough(&published.view, published.applied_index));
-        let reached = self.runtime().timeout(READ_PATIENCE, enough).await?;
-        reached.ok().map(|published| published.view.clone())
+    pub(crate) async fn wait(
+        &self,
+        local: &Community,
+        is_enough: impl Fn(&View, u64) -> bool,
+    ) -> Option<View> {
+        let enough = local.wait_for(|published| is_enough(&published.view, published.applied_index));
+        self.runtime().timeout(READ_PATIENCE, enough).await
     }
 
     /// The program in force, loaded for questions; kept until another is.

@@ -14,7 +14,7 @@ use crate::{
     node::Node,
     refuse,
 };
-use althing_consensus::port::{GroupStatus, Member};
+use althing_consensus::port::{GroupStatus, Member, MembershipError};
 use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     program::Fault,
@@ -27,6 +27,8 @@ use std::{
 
 /// How often to look even if the directory says nothing: memberships change by themselves.
 const EVERY: Duration = Duration::from_millis(250);
+/// How long a change of members may hold the others up; it goes on by itself.
+const ALIGN_PATIENCE: Duration = Duration::from_secs(2);
 /// A learner that is this close to the leader's log, in entries, may be given its vote.
 const CAUGHT_UP: u64 = 500;
 
@@ -74,14 +76,18 @@ async fn learn_addresses(node: &Node, view: &DirectoryView<'_>) -> Result<(), Fa
 /// Starts a replica that should be here and is not.
 async fn host(node: &Node, record: &CommunityRecord) {
     let Some(replica) = record.replica_on(node.id()) else { return };
-    let running = node.hosted(record.id);
-    if let Some(running) = &running {
-        if running.hosted.replica == replica {
-            found(node, running).await;
-            return;
+    if let Some(running) = node.hosted(record.id).filter(|here| here.hosted.replica == replica) {
+        return found(node, &running).await;
+    }
+    match life(node, record.id) {
+        Life::None => {}
+        // Ids only rise: a lower one is that of a directory that lags, as it does after a restart.
+        Life::Here { replica: here, .. } if here >= replica => return,
+        Life::Here { replica: here, term } if is_out(node, record.id, here, term).await => {
+            // It was removed and added again: a new life begins with nothing.
+            remove(node, record.id).await;
         }
-        // It was removed and added again: a new life begins with nothing.
-        remove(node, record.id).await;
+        Life::Coming | Life::Here { .. } => return,
     }
     let founders = match record.founders.contains_key(&replica) {
         true => record.founders.clone(),
@@ -152,18 +158,42 @@ enum Change {
 async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     let status = here.status();
     let Some(change) = next_change(&status, &record.replicas) else { return };
-    tracing::info!(community = %record.id, ?change, "changing members");
-    let changed = match change {
-        Change::AddLearner(replica, on) => {
-            let directory = node.directory();
-            here.group.add_learner(replica, member(node, &DirectoryView(&directory), on)).await
-        }
-        Change::SetVoters(voters) => here.group.change_voters(voters).await,
-        Change::RemoveLearner(replica) => here.group.remove_learner(replica).await,
-    };
-    if let Err(error) = changed {
-        tracing::warn!(community = %record.id, %error, "the members could not be changed and will be tried again");
+    if let Change::SetVoters(voters) = &change
+        && !are_up(node, record, voters.iter().filter(|voter| !status.voters.contains_key(voter))).await
+    {
+        return;
     }
+    tracing::info!(community = %record.id, ?change, "changing members");
+    let changed = async {
+        match change {
+            Change::AddLearner(replica, on) => {
+                let directory = node.directory();
+                here.group.add_learner(replica, member(node, &DirectoryView(&directory), on)).await
+            }
+            Change::SetVoters(voters) => here.group.change_voters(voters).await,
+            Change::RemoveLearner(replica) => here.group.remove_learner(replica).await,
+        }
+    };
+    match node.runtime().timeout(ALIGN_PATIENCE, changed).await {
+        Some(Ok(())) => {}
+        None | Some(Err(MembershipError::InProgress)) => {
+            tracing::debug!(community = %record.id, "members are still being changed");
+        }
+        Some(Err(error)) => {
+            tracing::warn!(community = %record.id, %error, "the members could not be changed and will be tried again");
+        }
+    }
+}
+
+/// Whether replicas answer, so that a vote is never given to one that is gone: that could cost the
+/// quorum.
+async fn are_up(node: &Node, record: &CommunityRecord, replicas: impl Iterator<Item = &ReplicaId>) -> bool {
+    let asked = replicas.map(async |replica| {
+        let Some(wanted) = record.replicas.get(replica) else { return false };
+        let told = node.replica_status_on(wanted.node, record.id).await;
+        told.is_ok_and(|status| status.replica == *replica && status.fault.is_none())
+    });
+    futures::future::join_all(asked).await.into_iter().all(|is_up| is_up)
 }
 
 fn next_change(status: &GroupStatus, wanted: &BTreeMap<ReplicaId, ReplicaRecord>) -> Option<Change> {
@@ -175,19 +205,24 @@ fn next_change(status: &GroupStatus, wanted: &BTreeMap<ReplicaId, ReplicaRecord>
     if let Some((&replica, record)) = wanted.iter().find(|(replica, _)| !is_member(replica)) {
         return Some(Change::AddLearner(replica, record.node));
     }
+    // 0: it has never answered. In a young group that would be close enough.
+    let is_close = |&matched: &u64| matched > 0 && matched + CAUGHT_UP >= status.last_index;
     let has_caught_up = |replica: &ReplicaId| {
-        status.voters.contains_key(replica)
-            || status.matched.get(replica).is_some_and(|&matched| matched + CAUGHT_UP >= status.last_index)
+        status.voters.contains_key(replica) || status.matched.get(replica).is_some_and(is_close)
     };
-    let voters: BTreeSet<ReplicaId> = wanted
+    let mut voters: BTreeSet<ReplicaId> = wanted
         .iter()
         .filter(|(replica, record)| record.voter && has_caught_up(replica))
         .map(|(&id, _)| id)
         .collect();
     let current: BTreeSet<ReplicaId> = status.voters.keys().copied().collect();
     // Votes are given before they are taken, and an even number is passed through only when there
-    // is nothing to wait for.
+    // is nothing to wait for: else the newest of those who would get a vote waits.
     let all_wanted = wanted.values().filter(|record| record.voter).count();
+    if voters.len() != all_wanted && voters.len().is_multiple_of(2) {
+        let newest = voters.iter().rev().find(|voter| !current.contains(voter)).copied();
+        newest.map(|newest| voters.remove(&newest));
+    }
     let is_worth_it = voters.len() == all_wanted || voters.len() % 2 == 1 && voters.len() > current.len();
     if !voters.is_empty() && voters != current && is_worth_it {
         return Some(Change::SetVoters(voters));
@@ -196,13 +231,17 @@ fn next_change(status: &GroupStatus, wanted: &BTreeMap<ReplicaId, ReplicaRecord>
     unwanted.map(|&replica| Change::RemoveLearner(replica))
 }
 
-/// Stops and forgets replicas that should not be here any more: only those that the directory is
-/// known to have had, so that a directory that lags removes nothing.
+/// Stops and forgets replicas that should not be here any more: those of communities that are
+/// deleted, not of those that a directory that lags does not know yet, and those that their groups
+/// have let go.
 async fn leave(node: &Node, view: &DirectoryView<'_>) -> Result<(), Fault> {
-    let here: Vec<CommunityId> = node.communities().keys().copied().collect();
-    for id in here.into_iter().filter(|&id| id != CommunityId::SYSTEM) {
+    let mut here: BTreeSet<CommunityId> = node.communities().keys().copied().collect();
+    here.extend(node.awaited().keys());
+    here.remove(&CommunityId::SYSTEM);
+    for id in here {
+        let Life::Here { replica, term } = life(node, id) else { continue };
         let should_stay = match view.community(id) {
-            Some(record) => record.replica_on(node.id()).is_some() || !is_out(node, id),
+            Some(record) => record.replica_on(node.id()).is_some() || !is_out(node, id, replica, term).await,
             None => !view.has_existed(id),
         };
         if !should_stay {
@@ -213,25 +252,51 @@ async fn leave(node: &Node, view: &DirectoryView<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Whether the group itself has let this replica go; until then it may be needed for its own
-/// removal. Without a leader in sight, the directory's word is enough once the replica is no voter.
-fn is_out(node: &Node, id: CommunityId) -> bool {
-    node.hosted(id).is_none_or(|here| {
-        let status = here.status();
-        let me = here.hosted.replica;
-        !here.leads() && (!status.voters.contains_key(&me) || status.leader.is_none())
+/// Whether the group itself has let this replica go, by the word of its leader. Until then its vote,
+/// or what it stored, may be needed, whatever the directory says: also for its own removal. A leader
+/// of an older term than this replica has seen does not count.
+async fn is_out(node: &Node, id: CommunityId, replica: ReplicaId, term: u64) -> bool {
+    node.leader_status(id).await.is_some_and(|leader| {
+        leader.are_members_settled
+            && leader.replica != replica
+            && leader.term >= term
+            && leader.members.iter().all(|member| member.replica != replica)
     })
 }
 
+/// What this node has of a community.
+enum Life {
+    /// Nothing.
+    None,
+    /// It is being brought back after a restart.
+    Coming,
+    /// A replica that runs, or cannot, and the newest term it knows of.
+    Here { replica: ReplicaId, term: u64 },
+}
+
+fn life(node: &Node, id: CommunityId) -> Life {
+    if let Some(running) = node.hosted(id) {
+        return Life::Here { replica: running.hosted.replica, term: running.status().term };
+    }
+    match node.awaited().get(&id) {
+        None => Life::None,
+        Some(awaited) if awaited.has_failed => Life::Here { replica: awaited.hosted.replica, term: 0 },
+        Some(_) => Life::Coming,
+    }
+}
+
 async fn remove(node: &Node, id: CommunityId) {
-    let Some(community) = node.communities().remove(&id) else { return };
-    remember(node).await;
-    community.stop_tasks();
+    if let Some(community) = node.communities().remove(&id) {
+        community.stop_tasks();
+    }
     let shared = node.shared();
     let removed = match shared.consensus.remove(id).await {
         Ok(()) => shared.store.archive.remove_community(id).await,
         Err(error) => Err(error),
     };
+    // Last: broken off before, it is hosted again after the restart and leaves again.
+    node.awaited().remove(&id);
+    remember(node).await;
     if let Err(error) = removed {
         tracing::error!(community = %id, error = refuse::chain(&error), "what a community left could not be removed");
     }
@@ -289,6 +354,22 @@ mod tests {
         let want = wanted(&[(1, true), (2, true)]);
         assert_eq!(next_change(&group(&[1], &[(2, 0)]), &want), None);
         assert_eq!(next_change(&group(&[1], &[(2, 9_900)]), &want), Some(Change::SetVoters(ids(&[1, 2]))));
+    }
+
+    #[test]
+    fn a_learner_that_never_answered_gets_no_vote_in_a_young_group_either() {
+        let young = GroupStatus { last_index: 9, ..group(&[1], &[(2, 0), (3, 9)]) };
+        let want = wanted(&[(1, true), (2, true), (3, true)]);
+        assert_eq!(next_change(&young, &want), None);
+    }
+
+    #[test]
+    fn one_that_never_comes_does_not_keep_the_others_from_their_votes() {
+        let status = group(&[1], &[(2, 9_900), (3, 0), (4, 9_900), (5, 9_900)]);
+        let want = wanted(&[(1, true), (2, true), (3, true), (4, true), (5, true)]);
+        assert_eq!(next_change(&status, &want), Some(Change::SetVoters(ids(&[1, 2, 4]))));
+        let status = group(&[1, 2, 4], &[(3, 0), (5, 9_900)]);
+        assert_eq!(next_change(&status, &want), None);
     }
 
     #[test]

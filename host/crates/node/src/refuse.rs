@@ -96,6 +96,9 @@ pub(crate) fn peer(error: &PeerError) -> Refusal {
         PeerError::TimedOut { .. } => Refusal::new(Code::TimedOut, error.to_string()),
         PeerError::Unreachable { .. } => Refusal::new(Code::UnknownOutcome, error.to_string()),
         PeerError::NoAddress { .. } => Refusal::new(Code::NoLeader, error.to_string()),
+        PeerError::NotConnected { .. } => {
+            Refusal::new(Code::NoLeader, format!("{error}: nothing was done, retry later"))
+        }
     }
 }
 

@@ -18,12 +18,13 @@ use althing_core::{
     program::Fault,
     snapshot::{ChunkRef, Cut, Cutter, Manifest, Piece, Restoration},
 };
-use althing_store::port::{Archive, SnapshotRecord};
+use althing_store::port::{Archive, SnapshotRecord, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -47,26 +48,40 @@ pub(crate) struct Builder {
 #[async_trait]
 impl SnapshotBuilder for Builder {
     async fn build(&mut self) -> Result<SnapshotHandle, Fault> {
-        let view = &self.captured.view;
         let previous = self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let mut cutter = Cutter::new(view.state().clone(), previous.as_ref());
-        loop {
-            let new: Vec<_> = cutter.by_ref().filter_map(fresh).take(CHUNKS_AT_ONCE).collect();
-            if new.is_empty() {
-                break;
-            }
-            self.archive.put_chunks(new).await.map_err(|error| storage("chunks", error))?;
-        }
-        let cut = cutter.finish();
-        let manifest = manifest(&self.captured, cut.chunks(), self.fingerprint);
+        let stored = match self.store(previous.as_ref()).await {
+            // A chunk of the cut before went with its snapshot, when another was installed meanwhile.
+            Err(StoreError::MissingChunk { .. }) if previous.is_some() => self.store(None).await,
+            stored => stored,
+        };
+        let (manifest, cut) = stored.map_err(|error| storage("a snapshot", error))?;
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
-        keep(&*self.archive, &manifest, view.policy().retention.snapshots).await?;
+        let view = &self.captured.view;
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
         self.archive
             .prune_history(manifest.community, Sequence(oldest_kept))
             .await
             .map_err(|error| storage("history", error))?;
         Ok(SnapshotHandle { applied: self.captured.applied.clone(), manifest: manifest.encode() })
+    }
+}
+
+impl Builder {
+    /// Stores the chunks that are not in `previous`, then the manifest.
+    async fn store(&self, previous: Option<&Cut>) -> Result<(Manifest, Cut), StoreError> {
+        let view = &self.captured.view;
+        let mut cutter = Cutter::new(view.state().clone(), previous);
+        loop {
+            let new: Vec<_> = cutter.by_ref().filter_map(fresh).take(CHUNKS_AT_ONCE).collect();
+            if new.is_empty() {
+                break;
+            }
+            self.archive.put_chunks(new).await?;
+        }
+        let cut = cutter.finish();
+        let manifest = manifest(&self.captured, cut.chunks(), self.fingerprint);
+        keep(&*self.archive, &manifest, view.policy().retention.snapshots).await?;
+        Ok((manifest, cut))
     }
 }
 
@@ -112,21 +127,19 @@ fn applied_of(manifest: &Manifest) -> Result<AppliedState, Fault> {
 }
 
 /// Commits a snapshot whose chunks are stored, and drops those beyond the retention.
-pub(crate) async fn keep(archive: &dyn Archive, manifest: &Manifest, snapshots: u32) -> Result<(), Fault> {
+pub(crate) async fn keep(
+    archive: &dyn Archive,
+    manifest: &Manifest,
+    snapshots: u32,
+) -> Result<(), StoreError> {
     let record = SnapshotRecord {
         sequence: manifest.sequence,
         log_index: manifest.log_index,
         manifest: manifest.encode(),
     };
     let chunks = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
-    archive
-        .put_snapshot(manifest.community, record, chunks)
-        .await
-        .map_err(|error| storage("a snapshot", error))?;
-    archive
-        .retain_snapshots(manifest.community, snapshots)
-        .await
-        .map_err(|error| storage("old snapshots", error))
+    archive.put_snapshot(manifest.community, record, chunks).await?;
+    archive.retain_snapshots(manifest.community, snapshots).await
 }
 
 /// The newest snapshot that can be restored, and the community it holds; none when there is none.
@@ -137,11 +150,12 @@ pub(crate) async fn keep(archive: &dyn Archive, manifest: &Manifest, snapshots: 
 pub(crate) async fn newest(
     archive: &dyn Archive,
     community: CommunityId,
+    engine: Hash,
 ) -> Result<Option<(Machine, AppliedState)>, Fault> {
     let records = archive.snapshots(community).await.map_err(|error| storage("snapshots", error))?;
     let mut damage = None;
     for record in records {
-        match restore(archive, &record.manifest).await {
+        match restore(archive, &record.manifest, engine).await {
             Ok(restored) => return Ok(Some(restored)),
             Err(fault) => {
                 tracing::error!(%community, sequence = %record.sequence, fault = refuse::chain(&fault), "a snapshot is damaged");
@@ -159,9 +173,11 @@ pub(crate) async fn newest(
 pub(crate) async fn restore(
     archive: &dyn Archive,
     manifest: &[u8],
+    engine: Hash,
 ) -> Result<(Machine, AppliedState), Fault> {
     let manifest =
         Manifest::decode(manifest).map_err(|error| Fault::because("a manifest cannot be read", error))?;
+    same_engine(&manifest, engine)?;
     let mut restoration = Restoration::default();
     for &chunk in &manifest.chunks {
         let bytes = archive.chunk(chunk.hash).await.map_err(|error| storage("a chunk", error))?;
@@ -179,6 +195,19 @@ pub(crate) async fn restore(
     Ok((machine, applied_of(&manifest)?))
 }
 
+/// Refuses a state that another engine has made: what this one would make of the next operations
+/// may differ (promise P11).
+fn same_engine(manifest: &Manifest, engine: Hash) -> Result<(), Fault> {
+    match manifest.fingerprint {
+        Some(made_by) if made_by != engine => Err(Fault::new(format!(
+            "the snapshot at sequence {} was made by the engine {made_by}, this build has {engine}: \
+             start the build that made it",
+            manifest.sequence
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Fetches what a snapshot names.
 pub(crate) struct Fetcher {
     pub(crate) archive: Arc<dyn Archive>,
@@ -194,6 +223,7 @@ impl SnapshotFetch for Fetcher {
         })?;
         let wanted: Vec<Hash> = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
         let missing = self.archive.missing_chunks(&wanted).await.map_err(|error| storage("chunks", error))?;
+        let missing: BTreeSet<Hash> = missing.into_iter().collect();
         tracing::info!(community = %manifest.community, sequence = %manifest.sequence, from = %from,
             chunks = wanted.len(), missing = missing.len(), "fetching a snapshot");
         let references: Vec<ChunkRef> =
@@ -238,6 +268,6 @@ impl Fetcher {
     }
 }
 
-fn storage(what: &str, error: althing_store::port::StoreError) -> Fault {
+fn storage(what: &str, error: StoreError) -> Fault {
     Fault::because(format!("storage failed at {what}"), error)
 }

@@ -63,6 +63,8 @@ pub struct ReplicaStatus {
     pub state_keys: u64,
     /// The group's members.
     pub members: Vec<MemberStatus>,
+    /// Whether they are committed, with no change of them under way.
+    pub are_members_settled: bool,
     /// The oldest transition held.
     pub oldest_sequence: Sequence,
     /// Why it stopped, if it did.
@@ -110,7 +112,7 @@ impl Node {
     /// # Errors
     /// There is none.
     pub async fn local_replica(&self, community: &str) -> Result<ReplicaStatus, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         let here = self.hosted(id).ok_or_else(|| self.no_replica(id))?;
         Ok(self.replica_status(&here).await)
     }
@@ -120,7 +122,7 @@ impl Node {
     /// # Errors
     /// There is no replica here, or it has stopped.
     pub async fn create_snapshot(&self, community: &str) -> Result<Sequence, Refusal> {
-        let id = self.find(community)?;
+        let id = self.resolve(community).await?;
         let here = self.hosted(id).ok_or_else(|| self.no_replica(id))?;
         let published = here.published();
         here.group.snapshot().await.map_err(|error| crate::refuse::propose(id, error))?;
@@ -178,6 +180,7 @@ impl Node {
                 .map(member(true))
                 .chain(status.learners.iter().map(member(false)))
                 .collect(),
+            are_members_settled: status.is_settled && !status.is_joint,
             oldest_sequence: here.feed.oldest().await.unwrap_or_default(),
             fault: status.fault,
             waiting: here.proposer.waiting() as u64,

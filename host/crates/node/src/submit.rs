@@ -20,13 +20,17 @@ use althing_core::{
     refusal::{Code, Refusal},
     transition::{Receipt, Reply},
 };
+use futures::future::Either;
 use serde::{Deserialize, Serialize};
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-/// How long a request may look for a leader.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may look for a leader: longer than electing one takes, and shorter than clients
+/// wait for one attempt (10 s), so that what this node has to say arrives.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a forwarded request may take on its way.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a leader may be silent before its followers look whether it still leads.
+const SILENCE: Duration = Duration::from_millis(500);
 /// How long to wait before a leader is looked for again.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -49,7 +53,7 @@ impl Node {
     /// A refusal.
     pub async fn open_session(&self, community: &str, actor: Actor) -> Result<Submitted, Refusal> {
         check_actor(&actor)?;
-        let community = self.find(community)?;
+        let community = self.for_clients(community).await?;
         self.command(community, Command::OpenSession(OpenSession { actor })).await
     }
 
@@ -60,17 +64,21 @@ impl Node {
     ///
     /// Cancellation: what was handed over may still be executed.
     pub async fn submit(&self, community: &str, operations: Vec<Operation>) -> Result<Outcomes, Refusal> {
-        let community = self.find(community)?;
-        if community == CommunityId::SYSTEM {
-            return Err(Refusal::new(
-                Code::BadRequest,
-                "the system community is changed by the admin verbs only",
-            ));
-        }
+        let community = self.for_clients(community).await?;
         for operation in &operations {
             check_operation(operation)?;
         }
         Ok(self.commands(community, operations.into_iter().map(Command::Operation).collect()).await)
+    }
+
+    /// A community that clients may change: any but the system community.
+    async fn for_clients(&self, name: &str) -> Result<CommunityId, Refusal> {
+        match self.resolve(name).await? {
+            CommunityId::SYSTEM => {
+                Err(Refusal::new(Code::BadRequest, "the system community is changed by the admin verbs only"))
+            }
+            community => Ok(community),
+        }
     }
 
     /// One command, see [`Self::commands`].
@@ -109,17 +117,20 @@ impl Node {
     /// Tries once: here if this node leads, else at whoever is believed to.
     async fn attempt(&self, community: CommunityId, commands: Vec<Command>) -> Outcomes {
         let count = commands.len();
-        if let Some(local) = self.hosted(community) {
-            if local.leads() {
-                return execute(&local, commands).await;
-            }
+        if let Some(local) = self.hosted(community).filter(|local| local.leads()) {
+            return execute(&local, commands).await;
         }
         let Some(leader) = self.leader_of(community) else {
             return vec![Err(refuse::no_leader(community)); count];
         };
         let forward = Forward { commands };
-        let outcomes: Result<Outcomes, Refusal> =
-            self.peers().ask(leader, Lane::Log, community, method::SUBMIT, &forward, FORWARD_TIMEOUT).await;
+        let asked = self.peers().ask(leader, Lane::Log, community, method::SUBMIT, &forward, FORWARD_TIMEOUT);
+        let asked = pin!(asked);
+        let deposed = pin!(self.deposed(community, leader));
+        let outcomes: Result<Outcomes, Refusal> = match futures::future::select(asked, deposed).await {
+            Either::Left((outcomes, _)) => outcomes,
+            Either::Right(((), _)) => Err(refuse::unknown_outcome(community)),
+        };
         match outcomes {
             Ok(outcomes) if outcomes.len() == count => {
                 self.note_leader(community, leader, &outcomes);
@@ -133,6 +144,19 @@ impl Node {
                 self.forget_leader(community, leader);
                 vec![Err(refusal); count]
             }
+        }
+    }
+
+    /// Ready when a leader has been silent for a while and another is seen to lead, so that nobody
+    /// waits for one that is gone without a word.
+    async fn deposed(&self, community: CommunityId, leader: NodeId) {
+        let Some(local) = self.hosted(community) else { return futures::future::pending().await };
+        self.runtime().sleep(SILENCE).await;
+        let mut status = local.group.status();
+        let another =
+            status.wait_for(|status| status.leader.as_ref().is_some_and(|(_, member)| member.node != leader));
+        if another.await.is_err() {
+            futures::future::pending().await
         }
     }
 
@@ -182,7 +206,10 @@ fn later(
     match (earlier, answer) {
         (Err(earlier), Err(answer))
             if matches!(earlier.code, Code::UnknownOutcome | Code::TimedOut)
-                && answer.code == Code::NoLeader =>
+                && matches!(
+                    answer.code,
+                    Code::NoLeader | Code::Busy | Code::ReplicaStopped | Code::ShuttingDown
+                ) =>
         {
             Err(earlier)
         }

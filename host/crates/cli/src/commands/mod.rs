@@ -24,7 +24,7 @@ use clap::Subcommand;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     #[command(flatten)]
-    Verb(Verb),
+    Verb(Box<Verb>),
     #[command(hide = true, name = COMPILE_CHILD)]
     CompileChild(compile_child::CompileChild),
 }

@@ -3,13 +3,13 @@
 use crate::{
     arguments::DEFAULT_SERVER,
     context::Context,
-    house::{House, Listen, Plan},
+    house::{House, Listen, Plan, is_known},
 };
 use althing_node::Birth;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, fs, io, num::NonZeroUsize, path::Path, path::PathBuf, process};
+use std::{fmt, fs, io, num::NonZeroUsize, path::Path, path::PathBuf, process, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -19,6 +19,9 @@ Examples:
   althing serve --data ./node1                            again, as who it was
 
 It prints one line when it serves, with the addresses it listens at (JSON with --output json).";
+
+/// How long the first node of a cluster may take until communities can begin on it.
+const FOUNDING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a node.
 #[derive(Args, Debug)]
@@ -48,6 +51,9 @@ pub(crate) struct Serve {
     /// Threads that execute operations; one for each core if not given.
     #[arg(long, value_name = "N")]
     guest_threads: Option<NonZeroUsize>,
+    /// Where compiled components are kept, if not with the other data. Nodes of one machine may share it.
+    #[arg(long, env = "ALTHING_COMPILED", value_name = "FOLDER")]
+    compiled: Option<PathBuf>,
     /// Log entries kept behind a snapshot, so that a replica that lags a little needs no snapshot.
     #[arg(long, value_name = "ENTRIES")]
     log_kept: Option<u64>,
@@ -75,8 +81,12 @@ impl fmt::Display for Ready {
 
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let ready_file = self.ready_file.clone();
+        let (ready_file, bootstrap) = (self.ready_file.clone(), self.bootstrap);
         let house = House::start(self.plan()).await?;
+        // Whoever began a cluster wants a community next. With others away it serves what it can.
+        if bootstrap && !is_known(&house.node, FOUNDING_PATIENCE).await {
+            tracing::warn!("the cluster does not know this node at its addresses yet: are others away?");
+        }
         let ready = Ready {
             node: house.node.id().0,
             cluster: hex::encode(house.node.identity().cluster.0),
@@ -104,6 +114,7 @@ impl Serve {
             peer_listen: Listen { address: self.peer_listen, advertise: self.peer_advertise },
             birth,
             guest_threads: self.guest_threads,
+            compiled: self.compiled,
             log_kept: self.log_kept,
         }
     }

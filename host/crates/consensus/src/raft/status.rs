@@ -121,6 +121,8 @@ fn show<RT: AsyncRuntime>(
     membership: &mut Shown,
 ) -> bool {
     let mut changed = show_members(&metrics.membership_config, status, membership);
+    let is_settled = metrics.membership_config.log_id() == metrics.committed_membership_config.log_id();
+    changed |= set(&mut status.is_settled, is_settled);
     let role = match metrics.state {
         ServerState::Learner => Role::Learner,
         ServerState::Follower => Role::Follower,

@@ -54,7 +54,18 @@ pub(super) fn read_answer(node: NodeId, frame: Frame) -> Result<Bytes, PeerError
 
 /// gRPC's own complaint: the question may or may not have got there.
 pub(super) fn broken(node: NodeId, status: &Status) -> PeerError {
-    PeerError::Unreachable { node, why: format!("{}: {}", status.code(), status.message()) }
+    let why = format!("{}: {}", status.code(), status.message());
+    if never_left(status) {
+        PeerError::NotConnected { node, why }
+    } else {
+        PeerError::Unreachable { node, why }
+    }
+}
+
+/// Whether no connection was made at all, so that the request cannot have arrived.
+fn never_left(status: &Status) -> bool {
+    let causes = std::iter::successors(std::error::Error::source(status), |cause| cause.source());
+    causes.into_iter().any(|cause| cause.is::<tonic::ConnectError>())
 }
 
 /// A question that this node may answer.

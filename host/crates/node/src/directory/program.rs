@@ -3,7 +3,8 @@
 //! Pure, like every program: what it answers depends on the operation, the context and the records.
 
 use super::record::{
-    CommunityRecord, ComponentEntry, DirectoryOperation, DirectoryResult, NodeRecord, ReplicaRecord, key,
+    CommunityRecord, ComponentEntry, DirectoryOperation, DirectoryResult, JoinRecord, JoinToken, NodeRecord,
+    ReplicaRecord, key,
 };
 use althing_consensus::{peers::ClusterId, port::Timing};
 use althing_core::{
@@ -19,6 +20,11 @@ use althing_core::{
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
+
+/// Most voters of a community.
+pub(crate) const VOTERS_MAX: usize = 7;
+/// Most voters of the system community.
+const SYSTEM_VOTERS_MAX: usize = 5;
 
 /// What the native program is called in a manifest.
 pub(crate) fn manifest() -> ProgramManifest {
@@ -90,8 +96,8 @@ fn decide(
         DirectoryOperation::Found { cluster, peer_address, api_address } => {
             found(records, context, cluster, peer_address, api_address)
         }
-        DirectoryOperation::AddNode { peer_address, api_address } => {
-            add_node(records, context, peer_address, api_address)
+        DirectoryOperation::AddNode { token, peer_address, api_address } => {
+            add_node(records, context, token, peer_address, api_address)
         }
         DirectoryOperation::SeeNode { node, peer_address, api_address } => {
             see_node(records, context, node, peer_address, api_address)
@@ -145,9 +151,15 @@ fn found(
 fn add_node(
     records: &mut Records<'_>,
     context: &Context,
+    token: JoinToken,
     peer_address: String,
     api_address: String,
 ) -> Result<DirectoryResult, Stop> {
+    if let Some(JoinRecord { node, replica }) = records.get(&key::join(token))? {
+        // It did not hear that it was taken in, or not before it was started again elsewhere.
+        see_node(records, context, node, peer_address, api_address)?;
+        return Ok(DirectoryResult::Node { node, replica });
+    }
     let Some(node) = records.get::<NodeId>(key::NEXT_NODE)? else {
         return reject("not-founded", "the cluster is not founded yet: retry");
     };
@@ -158,6 +170,7 @@ fn add_node(
     give_votes(&mut system);
     records.put_community(&system)?;
     records.put(key::NEXT_NODE, &node.next())?;
+    records.put(&key::join(token), &JoinRecord { node, replica })?;
     let seen_millis = context.time.millis();
     records.put(&key::node(node), &NodeRecord { node, peer_address, api_address, seen_millis })?;
     Ok(DirectoryResult::Node { node, replica })
@@ -166,7 +179,7 @@ fn add_node(
 /// The system community votes with the largest odd number of its oldest replicas, at most five: an
 /// even number tolerates no more failures than the odd one below it.
 fn give_votes(system: &mut CommunityRecord) {
-    let votes = match system.replicas.len().min(5) {
+    let votes = match system.replicas.len().min(SYSTEM_VOTERS_MAX) {
         count if count % 2 == 0 => count - 1,
         count => count,
     };
@@ -208,6 +221,7 @@ fn create_community(
     if nodes.is_empty() {
         return reject("bad-members", "a community needs at least one node");
     }
+    may_vote(nodes.len())?;
     let mut founders = BTreeMap::new();
     for &node in nodes {
         records.must_have_node(node)?;
@@ -227,6 +241,13 @@ fn create_community(
     records.put(&key::name(&record.name), &id)?;
     records.put_community(&record)?;
     Ok(DirectoryResult::Community(Box::new(record)))
+}
+
+fn may_vote(voters: usize) -> Result<(), Stop> {
+    if voters <= VOTERS_MAX {
+        return Ok(());
+    }
+    reject("bad-members", format!("{voters} voters were asked for: a community has {VOTERS_MAX} at most"))
 }
 
 fn check_name(name: &str) -> Result<(), Stop> {
@@ -277,6 +298,7 @@ fn promote(records: &mut Records<'_>, community: CommunityId, node: NodeId) -> R
     let mut record = records.community(community)?;
     let replica = replica_on(&record, node)?;
     record.replicas.insert(replica, ReplicaRecord { node, voter: true });
+    may_vote(record.replicas.values().filter(|replica| replica.voter).count())?;
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(replica))
 }
@@ -289,6 +311,9 @@ fn remove_replica(
     let mut record = records.community(community)?;
     let replica = replica_on(&record, node)?;
     record.replicas.remove(&replica);
+    if community == CommunityId::SYSTEM && !record.replicas.is_empty() {
+        give_votes(&mut record);
+    }
     if !record.replicas.values().any(|replica| replica.voter) {
         return reject(
             "bad-members",

@@ -72,13 +72,27 @@ pub(crate) struct ComponentEntry {
     pub description: String,
 }
 
+/// What a node that wants to join calls its wish, so that asking twice makes one node. Minted once,
+/// at random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinToken(pub(crate) [u8; 16]);
+
+/// Who was taken in under a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct JoinRecord {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Its replica of the system community.
+    pub(crate) replica: ReplicaId,
+}
+
 /// An operation of the system community.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DirectoryOperation {
     /// Mints the cluster and its first node.
     Found { cluster: ClusterId, peer_address: String, api_address: String },
-    /// Adds a node and, with it, a replica of the system community.
-    AddNode { peer_address: String, api_address: String },
+    /// Adds a node and, with it, a replica of the system community; once for each token.
+    AddNode { token: JoinToken, peer_address: String, api_address: String },
     /// A node says that it is there, and where.
     SeeNode { node: NodeId, peer_address: String, api_address: String },
     /// Creates a community on these nodes.
@@ -131,6 +145,10 @@ pub(crate) mod key {
 
     pub(crate) fn name(name: &str) -> Vec<u8> {
         [b"name/", name.as_bytes()].concat()
+    }
+
+    pub(crate) fn join(token: super::JoinToken) -> Vec<u8> {
+        [b"join/".as_slice(), &token.0].concat()
     }
 
     pub(crate) fn component(hash: Hash) -> Vec<u8> {

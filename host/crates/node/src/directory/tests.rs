@@ -2,7 +2,7 @@
 
 use super::{
     program::{Directory, manifest},
-    record::{CommunityRecord, DirectoryOperation, DirectoryResult, ReplicaRecord},
+    record::{CommunityRecord, DirectoryOperation, DirectoryResult, JoinToken, ReplicaRecord},
     view::DirectoryView,
 };
 use althing_consensus::{peers::ClusterId, port::Timing};
@@ -74,8 +74,14 @@ impl Cluster {
     }
 
     fn add_node(&mut self) -> NodeId {
-        let add = DirectoryOperation::AddNode { peer_address: "p".to_owned(), api_address: "a".to_owned() };
-        match self.change(&add).unwrap() {
+        let mut token = [0; 16];
+        token[..8].copy_from_slice(&self.number.to_be_bytes());
+        self.join(JoinToken(token))
+    }
+
+    fn join(&mut self, token: JoinToken) -> NodeId {
+        let (peer_address, api_address) = ("p".to_owned(), "a".to_owned());
+        match self.change(&DirectoryOperation::AddNode { token, peer_address, api_address }).unwrap() {
             DirectoryResult::Node { node, .. } => node,
             other => panic!("{other:?}"),
         }
@@ -125,6 +131,33 @@ fn the_system_community_votes_with_an_odd_number_of_at_most_five() {
         })
         .collect();
     assert_eq!(counted, [1, 3, 3, 5, 5, 5]);
+    let remove = DirectoryOperation::RemoveReplica { community: CommunityId::SYSTEM, node: NodeId(2) };
+    cluster.change(&remove).unwrap();
+    assert_eq!(votes(&cluster), 5, "another takes the vote over");
+}
+
+#[test]
+fn a_node_that_asks_again_under_its_token_is_taken_in_once() {
+    let mut cluster = Cluster::founded();
+    let (first, second) = (JoinToken([1; 16]), JoinToken([2; 16]));
+    assert_eq!(cluster.join(first), NodeId(2));
+    assert_eq!(cluster.join(first), NodeId(2));
+    assert_eq!(cluster.record(0).unwrap().replicas.len(), 2);
+    assert_eq!(cluster.join(second), NodeId(3));
+}
+
+#[test]
+fn a_community_has_a_bounded_number_of_voters() {
+    let mut cluster = Cluster::founded();
+    for _ in 0..7 {
+        cluster.add_node();
+    }
+    assert_eq!(cluster.create("many", &[1, 2, 3, 4, 5, 6, 7, 8]).unwrap_err(), "bad-members");
+    cluster.create("many", &[1, 2, 3, 4, 5, 6, 7]).unwrap();
+    let (community, node) = (CommunityId(1), NodeId(8));
+    cluster.change(&DirectoryOperation::AddReplica { community, node }).unwrap();
+    let promote = DirectoryOperation::Promote { community, node };
+    assert_eq!(cluster.change(&promote), Err("bad-members".to_owned()));
 }
 
 #[test]

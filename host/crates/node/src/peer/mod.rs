@@ -6,7 +6,7 @@
 pub(crate) mod ask;
 pub(crate) mod serve;
 
-use crate::directory::record::NodeRecord;
+use crate::directory::record::{JoinToken, NodeRecord};
 use althing_consensus::peers::ClusterId;
 use althing_core::{
     actor::Actor,
@@ -109,6 +109,7 @@ pub(crate) struct Hold {
 /// A node wants to join.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Join {
+    pub(crate) token: JoinToken,
     pub(crate) peer_address: String,
     pub(crate) api_address: String,
 }

@@ -94,8 +94,8 @@ impl Server {
     }
 
     async fn join(&self, join: Join) -> Result<Joined, Refusal> {
-        let operation =
-            DirectoryOperation::AddNode { peer_address: join.peer_address, api_address: join.api_address };
+        let Join { token, peer_address, api_address } = join;
+        let operation = DirectoryOperation::AddNode { token, peer_address, api_address };
         match self.node.change_directory(operation).await? {
             DirectoryResult::Node { node, replica } => Ok(Joined {
                 cluster: self.node.identity().cluster,

@@ -7,7 +7,7 @@ use crate::{
     arguments::DEFAULT_SERVER,
     commands::program::Config,
     context::Context,
-    house::{House, Listen, Plan},
+    house::{House, Listen, Plan, is_known},
     show::{outcome::Said, transition::TransitionShown},
 };
 use althing_build::{Built, Options, build};
@@ -18,11 +18,14 @@ use althing_core::{
 };
 use althing_node::Birth;
 use anyhow::Context as _;
+use bytes::Bytes;
 use clap::Args;
 use sources::Sources;
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 use tokio::time::MissedTickBehavior;
 
+/// The configuration that a project is tried with, in its folder.
+const CONFIG_FILE: &str = "config.json";
 /// How often the sources are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -44,9 +47,10 @@ pub(crate) struct Dev {
     /// The community; named after the crate if not given.
     #[arg(long)]
     community: Option<String>,
-    /// The reducer's configuration: JSON, or @FILE.
-    #[arg(long, value_name = "JSON", default_value = "")]
-    config: Config,
+    /// The reducer's configuration: JSON, or @FILE; if not given, what is in `config.json` in the
+    /// folder, if that is there.
+    #[arg(long, value_name = "JSON")]
+    config: Option<Config>,
     /// Builds and installs again whenever a source file changes.
     #[arg(long, short)]
     watch: bool,
@@ -65,9 +69,16 @@ impl Dev {
         let forgotten = tempfile::tempdir().context("no temporary folder can be made")?;
         let data = self.data.clone().unwrap_or_else(|| forgotten.path().to_owned());
         let mut house = House::start(self.plan(data)).await?;
-        let address = house.api_address.clone();
+        let (node, address) = (house.node.clone(), house.api_address.clone());
+        let work = async {
+            anyhow::ensure!(
+                is_known(&node, context.global.patience).await,
+                "the node did not begin its cluster"
+            );
+            self.work(context, &address, built).await
+        };
         let outcome = tokio::select! {
-            outcome = self.work(context, &address, built) => outcome,
+            outcome = work => outcome,
             error = house.failed() => return Err(error),
             interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into),
         };
@@ -82,6 +93,7 @@ impl Dev {
             peer_listen: Listen { address: "127.0.0.1:0".to_owned(), advertise: None },
             birth: Birth::Bootstrap,
             guest_threads: None,
+            compiled: None,
             log_kept: None,
         }
     }
@@ -129,6 +141,15 @@ impl Dev {
         Ok(built.await.context("the build panicked")??)
     }
 
+    fn config(&self) -> anyhow::Result<Bytes> {
+        let file = self.folder.join(CONFIG_FILE);
+        match &self.config {
+            Some(config) => config.read(),
+            None if file.is_file() => Ok(fs::read(&file)?.into()),
+            None => Ok(Bytes::new()),
+        }
+    }
+
     async fn install(
         &self,
         context: &Context,
@@ -139,7 +160,7 @@ impl Dev {
         let admin = client.admin();
         let reducer = Hash::of_component(&built.bytes);
         admin.upload_component(built.bytes.into()).await?;
-        let config = self.config.read()?;
+        let config = self.config()?;
         let program = Installation { actor: context.actor(), reducer, config, ..Installation::default() };
         let receipt = admin.activate(name, program).await?;
         match Said::from(receipt.outcome).no() {
