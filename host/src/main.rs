@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+/// Operations allocate and free across threads, which the C library's allocator does slowly.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     althing_cli::run()
 }
