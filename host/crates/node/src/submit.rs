@@ -24,8 +24,9 @@ use futures::future::Either;
 use serde::{Deserialize, Serialize};
 use std::{pin::pin, sync::Arc, time::Duration};
 
-/// How long a request may look for a leader: longer than electing one takes, and shorter than clients
-/// wait for one attempt (10 s), so that what this node has to say arrives.
+/// How long a request may look for a leader: longer than electing one takes in a LAN, and shorter than
+/// clients wait for one attempt (10 s), so that what this node has to say arrives. In a WAN an election
+/// may outlast it; the refusal then says that, and the client tries again.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a forwarded request may take on its way.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(10);
