@@ -231,6 +231,15 @@ impl Cluster {
         &self.node(id).data
     }
 
+    /// What a node has logged so far.
+    ///
+    /// # Panics
+    /// When it has never been started.
+    #[must_use]
+    pub fn log(&self, id: u64) -> String {
+        fs::read_to_string(&self.node(id).log).expect("it was started")
+    }
+
     /// A folder for whatever a story needs, gone with the cluster.
     #[must_use]
     pub fn folder(&self) -> &Path {

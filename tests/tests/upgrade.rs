@@ -9,7 +9,8 @@ use althing_core::{
 use althing_tests::{
     cluster::Cluster,
     follower::Follower,
-    programs::payload,
+    load::{self, Load},
+    programs::{payload, total},
     replicas::{Program, actor},
     wait::eventually,
 };
@@ -108,4 +109,58 @@ async fn a_program_is_replaced_under_load_at_one_sequence_for_everyone() {
     let balances: serde_json::Value = serde_json::from_slice(&balances).unwrap();
     let paid = 11 * before.len() as u64;
     assert_eq!(balances, json!({ "a": MINTED - paid, "b": paid }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_rewrites_the_state_under_load_once_for_everyone_or_changes_nothing() {
+    let mut cluster = Cluster::start(3).await;
+    cluster.found("tally", "counter").await;
+    let client = cluster.client().await;
+    let follower = Follower::start(client.community("tally"), Sequence(1)).await;
+    let load = Load::start(&client, "tally", 4);
+    load.goes_on_for(50).await;
+
+    let refused = cluster.install("tally", "remembering").await;
+    let Outcome::Rejected(Rejection { code, .. }) = &refused.outcome else { panic!("{refused:?}") };
+    assert_eq!(code, "never");
+    load.goes_on_for(50).await;
+    assert_eq!(ask(&client, payload(&json!({ "query": "sum" }))).await, None, "the old law has no sums");
+
+    let away = cluster.follower("tally").await;
+    cluster.kill(away);
+    let migrated = cluster.install("tally", "recount").await;
+    assert!(matches!(migrated.outcome, Outcome::Accepted { .. }), "{migrated:?}");
+    load.goes_on_for(50).await;
+    cluster.restart(away).await;
+    load.goes_on_for(50).await;
+    let sent = load.finish().await;
+
+    let end = cluster.agreed("tally", &ALL, migrated.sequence).await;
+    let history = follower.up_to(end).await;
+    let counters = load::settle(&history, &sent);
+    let mut sum = 0;
+    for (name, expected) in counters {
+        assert_eq!(ask(&client, total(&name)).await, Some(expected), "{name}");
+        sum += expected;
+    }
+    assert!(sum > 0);
+    assert_eq!(ask(&client, payload(&json!({ "query": "sum" }))).await, Some(sum));
+    let takeover = history.iter().find(|it| it.sequence == migrated.sequence).expect("it is history");
+    let moved = |prefix: &[u8], gone: bool| {
+        takeover.writes.iter().filter(|it| it.key.starts_with(prefix) && it.value.is_none() == gone).count()
+    };
+    assert_eq!((moved(b"total/", true), moved(b"count/", false)), (4, 4), "{:?}", takeover.writes);
+    for node in ALL {
+        let held = cluster.history(node, "tally").await;
+        assert!(history.ends_with(&held), "node {node} migrated elsewhere");
+    }
+}
+
+/// What the tally answers; none if it does not know the question.
+async fn ask(client: &Client, question: bytes::Bytes) -> Option<i64> {
+    let queried = client.community("tally").query(actor("x"), question, Consistency::Linearizable).await;
+    match queried.expect("it is answered").answer {
+        Answer::Answered(number) => Some(serde_json::from_slice(&number).expect("it is a number")),
+        _ => None,
+    }
 }

@@ -102,6 +102,7 @@ pub(crate) fn read_operation(
     // The node refuses a whole group for one that is too large.
     fields::sized("payload", operation.payload.len(), PAYLOAD_BYTES_MAX)?;
     operation.actor = door.admit(metadata, operation.actor)?;
+    tracing::debug!(community, operation = %operation.name(), "asked");
     Ok((community, operation))
 }
 

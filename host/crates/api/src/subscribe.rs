@@ -4,7 +4,7 @@
 //! being slow, only told when what it asks for is no longer held.
 
 use crate::{closing, door::Door, fields, pages, refused::refused};
-use althing_core::{ids::Sequence, refusal::Refusal};
+use althing_core::{ids::Sequence, refusal::Refusal, transition::Transition};
 use althing_proto::v1;
 use futures::{
     StreamExt as _, poll,
@@ -32,7 +32,7 @@ pub(crate) async fn open(
     };
     let messages = first.flat_map(|page| {
         let messages = match page {
-            Ok(transitions) => pages::split(transitions).into_iter().map(Ok).collect(),
+            Ok(transitions) => pages::split(told(transitions)).into_iter().map(Ok).collect(),
             Err(refusal) => vec![Err(refused(refusal))],
         };
         stream::iter(messages)
@@ -42,4 +42,15 @@ pub(crate) async fn open(
         message.map(|transitions| v1::SubscribeResponse { transitions })
     });
     Ok(closing::until(door.closing(), messages.boxed()))
+}
+
+/// The end of an operation's way: what the log says of it.
+fn told(transitions: Vec<Transition>) -> Vec<Transition> {
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        for transition in &transitions {
+            let operation = transition.operation().map(tracing::field::display);
+            tracing::debug!(operation, sequence = %transition.sequence, "told");
+        }
+    }
+    transitions
 }

@@ -5,7 +5,7 @@
 
 use crate::{
     actor::Actor,
-    ids::{Hash, OperationNumber, SessionId},
+    ids::{Hash, OperationName, OperationNumber, SessionId},
     policy::Policy,
     time::Timestamp,
 };
@@ -51,6 +51,14 @@ pub struct Operation {
     pub actor: Actor,
     /// What is asked, in the program's own words.
     pub payload: Bytes,
+}
+
+impl Operation {
+    /// What it is called from the door to the subscriber.
+    #[must_use]
+    pub const fn name(&self) -> OperationName {
+        OperationName { session: self.session, number: self.number }
+    }
 }
 
 /// Opens a session; its id is the sequence at which it is opened.

@@ -33,7 +33,11 @@ pub enum DecodeError {
 /// Never for the types of this crate: encoding to memory cannot fail.
 #[must_use]
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![VERSION]).expect("encoding to memory cannot fail")
+    let body_bytes = postcard::experimental::serialized_size(value).expect("counting cannot fail");
+    // Exactly, because records are kept.
+    let mut record = Vec::with_capacity(1 + body_bytes);
+    record.push(VERSION);
+    postcard::to_extend(value, record).expect("encoding to memory cannot fail")
 }
 
 /// Decodes a record, which must be used up by it.

@@ -84,6 +84,22 @@ impl Hash {
     }
 }
 
+/// What an operation of a community is called, in every log of every node: its session and its
+/// number there, `7/3`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OperationName {
+    /// Its session.
+    pub session: SessionId,
+    /// Its number there.
+    pub number: OperationNumber,
+}
+
+impl fmt::Display for OperationName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.session, self.number)
+    }
+}
+
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))

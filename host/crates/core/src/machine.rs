@@ -23,7 +23,7 @@ use crate::{
     batch::{Batch, Command, ProgramManifest},
     ids::{CommunityId, Hash, Sequence},
     policy::Policy,
-    program::{Fault, Program, Programs},
+    program::{Fault, Leftovers, Program, Programs},
     records::BadState,
     state::State,
     time::Timestamp,
@@ -122,6 +122,11 @@ impl Machine {
     #[must_use]
     pub fn policy(&self) -> &Policy {
         self.view.policy()
+    }
+
+    /// Gives up what the program keeps between the calls of a batch. See [`Program::release`].
+    pub fn release(&mut self) -> Leftovers {
+        self.program.as_mut().and_then(|program| program.release())
     }
 
     /// The program in force.

@@ -144,7 +144,16 @@ pub trait Program: Send {
 
     /// How many validators are asked after the reducer accepted.
     fn validators(&self) -> u32;
+
+    /// Gives up what is kept for the calls of a batch: nothing runs before the next
+    /// [`Self::begin_batch`]. Freeing it takes time, so whoever is not waited for drops it.
+    fn release(&mut self) -> Leftovers {
+        None
+    }
 }
+
+/// What a program kept for a batch, to be dropped.
+pub type Leftovers = Option<Box<dyn Send>>;
 
 /// Where the machine gets programs when an activation names one.
 pub trait Programs {

@@ -5,7 +5,7 @@
 
 use crate::{
     actor::Actor,
-    ids::{Hash, OperationNumber, Sequence, SessionId},
+    ids::{Hash, OperationName, OperationNumber, Sequence, SessionId},
     overlay::TimerSet,
     time::Timestamp,
 };
@@ -37,6 +37,17 @@ pub struct Transition {
 }
 
 impl Transition {
+    /// The operation that it answers to, if it does.
+    #[must_use]
+    pub const fn operation(&self) -> Option<OperationName> {
+        match self.cause {
+            Cause::Operation { session, number, .. } => Some(OperationName { session, number }),
+            Cause::Timer { .. } | Cause::OpenSession { .. } | Cause::Activate { .. } | Cause::SetPolicy => {
+                None
+            }
+        }
+    }
+
     /// What the caller is told of it.
     #[must_use]
     pub fn receipt(&self) -> Receipt {

@@ -5,8 +5,8 @@
 //! architecture's baseline and never the machine's own processor, so that code, and with it stack use,
 //! is equal on every replica.
 //!
-//! Instances are allocated on demand and not from a pool: a pool is exhausted by the instances
-//! that communities keep between batches, which would be a fault that depends on the neighbours.
+//! Instances are allocated on demand and not from a pool: an exhausted pool would be a fault that
+//! depends on the neighbours (`docs/decisions/0010`).
 
 use crate::{costs, thread::WASM_STACK_BYTES};
 use std::{fmt::Write as _, num::NonZeroUsize};

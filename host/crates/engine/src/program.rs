@@ -12,7 +12,7 @@ use crate::{
 };
 use althing_core::{
     overlay::Overlay,
-    program::{Call, Change, Context, End, Fault, Program, Run},
+    program::{Call, Change, Context, End, Fault, Leftovers, Program, Run},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -84,6 +84,10 @@ impl WasmProgram {
 impl Program for WasmProgram {
     fn begin_batch(&mut self) {
         self.live = None;
+    }
+
+    fn release(&mut self) -> Leftovers {
+        self.live.take().map(|live| Box::new(live) as Box<dyn Send>)
     }
 
     fn run(&mut self, context: &Context, call: Call, overlay: Overlay, fuel: u64) -> Result<Run, Fault> {

@@ -68,9 +68,10 @@ impl StateMachine for Executor {
         let mut replica = self.replica.take().ok_or_else(lost)?;
         let guests = self.guests.clone();
         let (replica, executed) = guests
-            .run(move || {
+            .run_and_clear(move || {
                 let executed = replica.execute(entries);
-                (replica, executed)
+                let leftovers = replica.release();
+                ((replica, executed), leftovers)
             })
             .await?;
         let published = publishable(&replica);
@@ -146,12 +147,19 @@ impl Executor {
         Ok(in_force.into_iter().chain(entries.iter().flat_map(Decoded::activated)).cloned().collect())
     }
 
+    /// Tells metrics and log what was done.
     fn count(&self, batches: &[Vec<althing_core::transition::Transition>]) {
         let transitions: usize = batches.iter().map(Vec::len).sum();
         metrics::counter!("althing_batches_total").increment(batches.len() as u64);
         metrics::counter!("althing_transitions_total").increment(transitions as u64);
         let fuel: u64 = batches.iter().flatten().map(|transition| transition.fuel).sum();
         metrics::counter!("althing_fuel_total").increment(fuel);
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            for transition in batches.iter().flatten() {
+                let operation = transition.operation().map(tracing::field::display);
+                tracing::debug!(operation, sequence = %transition.sequence, "executed");
+            }
+        }
     }
 }
 

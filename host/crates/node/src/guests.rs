@@ -6,11 +6,8 @@
 
 use althing_core::program::Fault;
 use althing_engine::thread::spawn_guest_thread;
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
-};
-use tokio::sync::{mpsc, oneshot};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tokio::sync::oneshot;
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -24,7 +21,7 @@ pub(crate) struct GuestThreads(Mode);
 #[derive(Clone)]
 enum Mode {
     InPlace,
-    Pool(mpsc::Sender<Work>),
+    Pool(async_channel::Sender<Work>),
 }
 
 impl GuestThreads {
@@ -35,11 +32,15 @@ impl GuestThreads {
 
     /// `threads` threads of their own.
     pub(crate) fn pool(name: &str, threads: usize) -> Result<Self, Fault> {
-        let (sender, receiver) = mpsc::channel::<Work>(WAITING_MAX);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (sender, receiver) = async_channel::bounded::<Work>(WAITING_MAX);
         for number in 0..threads {
             let receiver = receiver.clone();
-            spawn_guest_thread(format!("{name}-{number}"), move || serve(&receiver))
+            let serve = move || {
+                while let Ok(work) = receiver.recv_blocking() {
+                    work();
+                }
+            };
+            spawn_guest_thread(format!("{name}-{number}"), serve)
                 .map_err(|error| Fault::because("a guest thread could not be started", error))?;
         }
         Ok(Self(Mode::Pool(sender)))
@@ -53,15 +54,32 @@ impl GuestThreads {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let guarded = move || catch_unwind(AssertUnwindSafe(work));
+        self.run_and_clear(|| (work(), ())).await
+    }
+
+    /// Runs `work` and waits for the first of what it returns; the second is dropped afterwards, when
+    /// nobody waits for it any more.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub(crate) async fn run_and_clear<T: Send + 'static, Rest>(
+        &self,
+        work: impl FnOnce() -> (T, Rest) + Send + 'static,
+    ) -> Result<T, Fault> {
+        let guarded = move || match catch_unwind(AssertUnwindSafe(work)) {
+            Ok((outcome, rest)) => (Ok(outcome), Some(rest)),
+            Err(panic) => (Err(panic), None),
+        };
         let outcome = match &self.0 {
-            Mode::InPlace => guarded(),
+            Mode::InPlace => guarded().0,
             Mode::Pool(sender) => {
                 let (done, outcome) = oneshot::channel();
                 let work: Work = Box::new(move || {
                     // The asker may have given up: before, so that there is nothing to do, or meanwhile.
                     if !done.is_closed() {
-                        let _ = done.send(guarded());
+                        let (outcome, rest) = guarded();
+                        let _ = done.send(outcome);
+                        drop(rest);
                     }
                 });
                 sender.send(work).await.map_err(|_| Fault::new("the guest threads have ended"))?;
@@ -70,16 +88,6 @@ impl GuestThreads {
         };
         outcome
             .map_err(|panic| Fault::new(format!("the host panicked while it ran a guest: {}", text(&panic))))
-    }
-}
-
-fn serve(receiver: &Mutex<mpsc::Receiver<Work>>) {
-    loop {
-        let work = receiver.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
-        match work {
-            Some(work) => work(),
-            None => return,
-        }
     }
 }
 

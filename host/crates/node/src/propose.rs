@@ -5,7 +5,7 @@
 //! commands that come in gather for the next. It also proposes an empty batch when a timer falls
 //! due on an idle community.
 
-use crate::{execute::Published, refuse, shown::Shown};
+use crate::{execute::Published, refuse, shown::Shown, submit::each_operation};
 use althing_consensus::{
     port::{Committed, GroupHandle, ProposeError, Role},
     runtime::Runtime,
@@ -203,6 +203,7 @@ impl Packing {
     async fn propose(&mut self, first: Option<Waiting>, under_way: &mut UnderWay) {
         let (commands, answers) = self.pack(first);
         tracing::Span::current().record("commands", commands.len());
+        each_operation(&commands, |operation| tracing::debug!(%operation, "proposed"));
         let last = self.published.read(|published| published.view.time());
         let stamp = self.clock.stamp(self.runtime.wall_millis(), last);
         let payload = Bytes::from(codec::encode(&Batch { stamp, commands }));

@@ -9,7 +9,7 @@ use althing_core::{
     batch::{Batch, Command, ProgramManifest},
     codec,
     machine::Machine,
-    program::{Fault, Program, Programs},
+    program::{Fault, Leftovers, Program, Programs},
     transition::Transition,
     view::View,
 };
@@ -159,6 +159,11 @@ impl Replica {
             executed.replies.push(replies);
         }
         Ok(executed)
+    }
+
+    /// Gives up what the program keeps between the calls of a batch.
+    pub(crate) fn release(&mut self) -> Leftovers {
+        self.machine.release()
     }
 
     /// A snapshot falls due at the first batch end at which the history crosses a multiple of the

@@ -15,7 +15,7 @@ use althing_consensus::peers::Lane;
 use althing_core::{
     actor::Actor,
     batch::{Command, OpenSession, Operation},
-    ids::{CommunityId, NodeId},
+    ids::{CommunityId, NodeId, OperationName},
     limits,
     refusal::{Code, Refusal},
     transition::{Receipt, Reply},
@@ -124,6 +124,7 @@ impl Node {
         let Some(leader) = self.leader_of(community) else {
             return vec![Err(refuse::no_leader(community)); count];
         };
+        each_operation(&commands, |operation| tracing::debug!(%operation, leader = %leader, "forwarded"));
         let forward = Forward { commands };
         let asked = self.peers().ask(leader, Lane::Log, community, method::SUBMIT, &forward, FORWARD_TIMEOUT);
         let asked = pin!(asked);
@@ -172,6 +173,18 @@ impl Node {
                     .map_or(NodeId(0), |(_, member)| member.node);
                 vec![Err(refuse::no_leader(community).with(LEADER, leader)); count]
             }
+        }
+    }
+}
+
+/// Names the operations among commands, for the log; at no cost when nobody listens.
+pub(crate) fn each_operation(commands: &[Command], told: impl Fn(OperationName)) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for command in commands {
+        if let Command::Operation(operation) = command {
+            told(operation.name());
         }
     }
 }

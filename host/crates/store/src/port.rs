@@ -124,7 +124,7 @@ pub trait Wal: Send + Sync {
     /// Records the vote; durable on return.
     async fn save_vote(&self, group: CommunityId, vote: Bytes) -> Result<(), StoreError>;
 
-    /// Records what is committed; becomes durable with the next fsync, whenever that is, so what is
+    /// Records what is committed; becomes durable with a later fsync, whenever that is, so what is
     /// read back after a crash may be older, never newer.
     async fn save_committed(&self, group: CommunityId, committed: Option<Bytes>) -> Result<(), StoreError>;
 

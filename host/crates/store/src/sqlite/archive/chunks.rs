@@ -29,7 +29,7 @@ pub(super) async fn present(
     let mut here = BTreeSet::new();
     for hashes in hashes.chunks(ROWS_MAX) {
         let head = "WITH wanted (hash) AS (VALUES";
-        let sql = rows_sql(head, "(?)", hashes.len()).0 + ") SELECT hash FROM chunks WHERE hash IN wanted";
+        let sql = rows_sql(head, "(?)", hashes.len()) + ") SELECT hash FROM chunks WHERE hash IN wanted";
         let mut query = sqlx::query_scalar(sqlx::AssertSqlSafe(sql));
         for hash in hashes {
             query = query.bind(hash.0.to_vec());
@@ -66,7 +66,7 @@ pub(super) async fn collect(connection: &mut SqliteConnection, pins: &mut Pins) 
     let garbage = unnamed.into_iter().filter_map(|hash| Some(Hash(hash.try_into().ok()?)));
     let garbage: Vec<Hash> = garbage.filter(|hash| !pins.holds(hash, now)).collect();
     for hashes in garbage.chunks(ROWS_MAX) {
-        let sql = rows_sql("DELETE FROM chunks WHERE hash IN (VALUES", "(?)", hashes.len()).0 + ")";
+        let sql = rows_sql("DELETE FROM chunks WHERE hash IN (VALUES", "(?)", hashes.len()) + ")";
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for hash in hashes {
             query = query.bind(hash.0.to_vec());

@@ -70,7 +70,7 @@ async fn insert(
     while !records.is_empty() {
         let rows: Vec<(HistoryRecord, bool)> = records.drain(..records.len().min(ROWS_MAX)).collect();
         let head = "INSERT INTO history (community, first, last, gap, hash, body) VALUES";
-        let mut query = sqlx::query(rows_sql(head, "(?, ?, ?, ?, ?, ?)", rows.len()));
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(rows_sql(head, "(?, ?, ?, ?, ?, ?)", rows.len())));
         for (record, gap) in rows {
             query = query
                 .bind(id_to_sql(community))

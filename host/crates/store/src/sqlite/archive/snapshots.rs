@@ -37,7 +37,7 @@ pub(super) async fn put(
         .await?;
     for hashes in chunks.chunks(ROWS_MAX) {
         let head = "INSERT OR IGNORE INTO snapshot_chunks (community, sequence, hash) VALUES";
-        let mut query = sqlx::query(rows_sql(head, "(?, ?, ?)", hashes.len()));
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(rows_sql(head, "(?, ?, ?)", hashes.len())));
         for hash in hashes {
             query = query.bind(community).bind(sequence).bind(hash.0.to_vec());
         }

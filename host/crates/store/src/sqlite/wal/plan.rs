@@ -65,12 +65,20 @@ impl From<&WalState> for Records {
     }
 }
 
+/// Drains that committed records may wait for: they only spare a start the wait for its leader, and
+/// writing them is a page of its own.
+const COMMITTED_WAITS: u32 = 64;
+
 /// The records of all groups, and which of them the file does not have yet. Outlives a drain,
-/// because committed records wait for the next one that has to be written anyway.
+/// because committed records wait.
 #[derive(Default)]
 pub(super) struct AllRecords {
     pub(super) groups: BTreeMap<CommunityId, Records>,
     pub(super) unwritten: BTreeSet<CommunityId>,
+    /// Whether more than committed records is unwritten.
+    is_urgent: bool,
+    /// Drains that were written without the records.
+    waited: u32,
 }
 
 /// What a drain changes.
@@ -108,6 +116,18 @@ impl Plan {
 }
 
 impl AllRecords {
+    /// Whether the drain that is about to be written takes the records along.
+    pub(super) fn are_due(&mut self) -> bool {
+        self.waited += 1;
+        !self.unwritten.is_empty() && (self.is_urgent || self.waited >= COMMITTED_WAITS)
+    }
+
+    /// They are written.
+    pub(super) fn wrote(&mut self) {
+        (self.is_urgent, self.waited) = (false, 0);
+        self.unwritten.clear();
+    }
+
     fn take(&mut self, group: CommunityId, change: &Change) {
         let records = match change {
             Change::Append { .. } | Change::Truncate { .. } => return,
@@ -126,6 +146,7 @@ impl AllRecords {
             Change::Purge { upto, record } => records.purged = Some((*upto, record.clone())),
             Change::Append { .. } | Change::Truncate { .. } | Change::Remove => {}
         }
+        self.is_urgent |= !matches!(change, Change::Committed(_));
         self.unwritten.insert(group);
     }
 }
@@ -191,12 +212,15 @@ mod tests {
     }
 
     #[test]
-    fn committed_records_alone_need_no_fsync_and_wait_for_the_next() {
-        let (alone, records) = plan(vec![Change::Committed(Some(Bytes::from_static(b"c")))]);
+    fn committed_records_alone_need_no_fsync_and_wait_but_not_for_ever() {
+        let (alone, mut records) = plan(vec![Change::Committed(Some(Bytes::from_static(b"c")))]);
         assert!(!alone.needs_commit);
-        assert!(records.unwritten.contains(&GROUP));
-        let (with_vote, _) = plan(vec![Change::Committed(None), Change::Vote(Bytes::new())]);
-        assert!(with_vote.needs_commit);
+        assert!((1..COMMITTED_WAITS).all(|_| !records.are_due()));
+        assert!(records.are_due());
+        records.wrote();
+        assert!(!records.are_due());
+        let (with_vote, mut records) = plan(vec![Change::Committed(None), Change::Vote(Bytes::new())]);
+        assert!(with_vote.needs_commit && records.are_due());
     }
 
     #[test]

@@ -17,7 +17,10 @@ use super::{
 use crate::port::{StoreError, WalEntry};
 use althing_core::ids::CommunityId;
 use bytes::Bytes;
-use sqlx::{Connection, SqliteConnection};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Connection as _, Encode, Sqlite, SqliteConnection, Type,
+    sqlite::SqliteArguments,
+};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
@@ -47,10 +50,11 @@ impl Writer {
         let mut drained = Vec::new();
         while self.queue.recv_many(&mut drained, DRAIN_MAX).await > 0 {
             let plan = Plan::of(drained.drain(..), &mut self.records);
-            if plan.needs_commit
-                && let Err(error) = self.write(&plan.groups).await
-            {
-                return self.fail(&error, plan).await;
+            if plan.needs_commit {
+                let with_records = self.records.are_due();
+                if let Err(error) = self.write(&plan.groups, with_records).await {
+                    return self.fail(&error, plan).await;
+                }
             }
             self.tell(plan);
         }
@@ -60,23 +64,44 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, groups: &BTreeMap<CommunityId, GroupPlan>) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Io {
-            what: "the log cannot be written to wal.db".to_owned(),
-            source: Box::<sqlx::Error>::new(source),
-        };
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    /// Writes a drain's changes, and the records if they are to go along, in one transaction.
+    async fn write(
+        &mut self,
+        groups: &BTreeMap<CommunityId, GroupPlan>,
+        with_records: bool,
+    ) -> Result<(), StoreError> {
         let mut segments = Vec::new();
         for (group, plan) in groups {
-            segments.extend(cut(&mut transaction, *group, plan).await?);
+            segments.extend(self.left_of_a_cut(*group, plan).await?);
             segments.extend(Segment::of(*group, &plan.entries));
         }
-        insert(&mut transaction, segments).await.map_err(failed)?;
-        save_records(&mut transaction, &self.records).await.map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        self.records.unwritten.clear();
+        let mut script = Script::default();
+        for (group, plan) in groups {
+            script.cut(*group, plan);
+        }
+        script.insert(segments);
+        if with_records {
+            script.save_records(&self.records);
+        }
+        script.run(&mut self.connection).await?;
+        if with_records {
+            self.records.wrote();
+        }
         self.shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// What a plan's truncation leaves of the segment that has entries on both sides of it. Nobody else
+    /// writes, so it is read before the transaction.
+    async fn left_of_a_cut(
+        &mut self,
+        group: CommunityId,
+        plan: &GroupPlan,
+    ) -> Result<Vec<Segment>, StoreError> {
+        let Some(from) = plan.truncate_from.filter(|_| !plan.remove) else { return Ok(Vec::new()) };
+        let mut left = straddling(&mut self.connection, group, from).await?;
+        left.retain(|segment| plan.purge_upto.is_none_or(|upto| segment.last > upto));
+        Ok(left)
     }
 
     fn tell(&self, plan: Plan) {
@@ -91,7 +116,7 @@ impl Writer {
 
     /// Writes the committed records that wait.
     async fn finish(&mut self) -> Result<(), StoreError> {
-        if self.records.unwritten.is_empty() { Ok(()) } else { self.write(&BTreeMap::new()).await }
+        if self.records.unwritten.is_empty() { Ok(()) } else { self.write(&BTreeMap::new(), true).await }
     }
 
     /// Closes the file; as its last connection this makes a checkpoint.
@@ -147,43 +172,6 @@ impl Segment {
     }
 }
 
-/// Removes what a plan removes from the file; returns what is left of a segment cut in two.
-async fn cut(
-    connection: &mut SqliteConnection,
-    group: CommunityId,
-    plan: &GroupPlan,
-) -> Result<Vec<Segment>, StoreError> {
-    let failed = |source| StoreError::Io {
-        what: format!("entries of group {group} cannot be removed from wal.db"),
-        source: Box::<sqlx::Error>::new(source),
-    };
-    if plan.remove {
-        for sql in ["DELETE FROM segments WHERE community = ?", "DELETE FROM groups WHERE community = ?"] {
-            sqlx::query(sql).bind(id_to_sql(group)).execute(&mut *connection).await.map_err(failed)?;
-        }
-    }
-    let mut left = Vec::new();
-    if let Some(from) = plan.truncate_from {
-        left = straddling(connection, group, from).await?;
-        sqlx::query("DELETE FROM segments WHERE community = ? AND last >= ?")
-            .bind(id_to_sql(group))
-            .bind(position_to_sql(from))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
-    }
-    if let Some(upto) = plan.purge_upto {
-        left.retain(|segment| segment.last > upto);
-        sqlx::query("DELETE FROM segments WHERE community = ? AND last <= ?")
-            .bind(id_to_sql(group))
-            .bind(position_to_sql(upto))
-            .execute(&mut *connection)
-            .await
-            .map_err(failed)?;
-    }
-    Ok(left)
-}
-
 /// The part before `from` of the segment that has entries on both sides of it.
 async fn straddling(
     connection: &mut SqliteConnection,
@@ -208,39 +196,89 @@ async fn straddling(
     Ok(Segment::of(group, &entries))
 }
 
-async fn insert(connection: &mut SqliteConnection, mut segments: Vec<Segment>) -> Result<(), sqlx::Error> {
-    while !segments.is_empty() {
-        let rows: Vec<Segment> = segments.drain(..segments.len().min(ROWS_MAX)).collect();
-        let head = "INSERT INTO segments (community, first, last, body) VALUES";
-        let mut query = sqlx::query(rows_sql(head, "(?, ?, ?, ?)", rows.len()));
-        for Segment { group, first, last, body } in rows {
-            query = query
-                .bind(id_to_sql(group))
-                .bind(position_to_sql(first))
-                .bind(position_to_sql(last))
-                .bind(body);
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+/// Statements that run as one transaction, and the values of their parameters in order. SQLite's
+/// thread is asked once for all of them, since every statement that it is asked for costs two hops.
+#[derive(Default)]
+struct Script {
+    statements: Vec<String>,
+    values: SqliteArguments,
 }
 
-async fn save_records(connection: &mut SqliteConnection, records: &AllRecords) -> Result<(), sqlx::Error> {
-    let unwritten: Vec<CommunityId> = records.unwritten.iter().copied().collect();
-    for groups in unwritten.chunks(ROWS_MAX) {
-        let head = "INSERT OR REPLACE INTO groups (community, vote, committed, purged, purged_record) VALUES";
-        let mut query = sqlx::query(rows_sql(head, "(?, ?, ?, ?, ?)", groups.len()));
-        for group in groups {
-            let records = records.groups.get(group).cloned().unwrap_or_default();
-            let (purged, purged_record) = records.purged.unzip();
-            query = query
-                .bind(id_to_sql(*group))
-                .bind(records.vote.map(Vec::from))
-                .bind(records.committed.map(Vec::from))
-                .bind(purged.map(position_to_sql))
-                .bind(purged_record.map(Vec::from));
-        }
-        query.execute(&mut *connection).await?;
+impl Script {
+    fn add(&mut self, statement: impl Into<String>) {
+        self.statements.push(statement.into());
     }
-    Ok(())
+
+    fn bind<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite>) {
+        self.values.add(value).expect("numbers and bytes are always encoded");
+    }
+
+    /// Removes what a plan removes from the file.
+    fn cut(&mut self, group: CommunityId, plan: &GroupPlan) {
+        if plan.remove {
+            for statement in
+                ["DELETE FROM segments WHERE community = ?", "DELETE FROM groups WHERE community = ?"]
+            {
+                self.add(statement);
+                self.bind(id_to_sql(group));
+            }
+        }
+        let ends = [
+            ("DELETE FROM segments WHERE community = ? AND last >= ?", plan.truncate_from),
+            ("DELETE FROM segments WHERE community = ? AND last <= ?", plan.purge_upto),
+        ];
+        for (statement, end) in ends {
+            if let Some(end) = end {
+                self.add(statement);
+                self.bind(id_to_sql(group));
+                self.bind(position_to_sql(end));
+            }
+        }
+    }
+
+    fn insert(&mut self, mut segments: Vec<Segment>) {
+        while !segments.is_empty() {
+            let rows: Vec<Segment> = segments.drain(..segments.len().min(ROWS_MAX)).collect();
+            let head = "INSERT INTO segments (community, first, last, body) VALUES";
+            self.add(rows_sql(head, "(?, ?, ?, ?)", rows.len()));
+            for Segment { group, first, last, body } in rows {
+                self.bind(id_to_sql(group));
+                self.bind(position_to_sql(first));
+                self.bind(position_to_sql(last));
+                self.bind(body);
+            }
+        }
+    }
+
+    fn save_records(&mut self, records: &AllRecords) {
+        let unwritten: Vec<CommunityId> = records.unwritten.iter().copied().collect();
+        for groups in unwritten.chunks(ROWS_MAX) {
+            let head =
+                "INSERT OR REPLACE INTO groups (community, vote, committed, purged, purged_record) VALUES";
+            self.add(rows_sql(head, "(?, ?, ?, ?, ?)", groups.len()));
+            for group in groups {
+                let records = records.groups.get(group).cloned().unwrap_or_default();
+                let (purged, purged_record) = records.purged.unzip();
+                self.bind(id_to_sql(*group));
+                self.bind(records.vote.map(Vec::from));
+                self.bind(records.committed.map(Vec::from));
+                self.bind(purged.map(position_to_sql));
+                self.bind(purged_record.map(Vec::from));
+            }
+        }
+    }
+
+    /// Runs all of it. After an error nobody knows what is written: the connection is of no more use.
+    async fn run(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let sql = match &self.statements[..] {
+            // A statement is a transaction, and tells one result instead of three.
+            [alone] => alone.clone(),
+            many => format!("BEGIN IMMEDIATE; {}; COMMIT", many.join("; ")),
+        };
+        let done = sqlx::query_with(AssertSqlSafe(sql), self.values).execute(connection).await;
+        done.map(drop).map_err(|source| StoreError::Io {
+            what: "the log cannot be written to wal.db".to_owned(),
+            source: Box::new(source),
+        })
+    }
 }
