@@ -6,6 +6,7 @@
 
 use crate::{
     compiled,
+    disk::Disk,
     process::{Process, last_words},
     proxy::Proxy,
     wait::eventually,
@@ -28,6 +29,7 @@ pub struct Setup {
     nodes: u64,
     arguments: Vec<String>,
     proxied: Option<u64>,
+    disk_mib: Option<u64>,
 }
 
 impl Setup {
@@ -41,6 +43,13 @@ impl Setup {
     #[must_use]
     pub fn with(mut self, option: &str, value: impl ToString) -> Self {
         self.arguments.extend([option.to_owned(), value.to_string()]);
+        self
+    }
+
+    /// With a [`Disk`] of so many MiB for each node's data. See [`Disk::works`].
+    #[must_use]
+    pub fn on_disks(mut self, mib: u64) -> Self {
+        self.disk_mib = Some(mib);
         self
     }
 
@@ -70,6 +79,8 @@ struct Node {
     arguments: Vec<String>,
     proxy: Option<Proxy>,
     process: Option<Process>,
+    /// After the process: nobody may use it any more.
+    disk: Option<Disk>,
 }
 
 impl Cluster {
@@ -99,6 +110,12 @@ impl Cluster {
             let proxy = Proxy::start(node.peer.clone()).await;
             node.arguments.extend(["--peer-advertise".to_owned(), proxy.address()]);
             node.proxy = Some(proxy);
+        }
+        if let Some(mib) = setup.disk_mib {
+            let (image, at) = (format!("disk-{id}.img"), format!("disk-{id}"));
+            let (image, at) = (self.folder.path().join(image), self.folder.path().join(at));
+            node.data = at.join("data");
+            node.disk = Some(Disk::make(&image, &at, mib).expect("`Disk::works` said that it works"));
         }
         let birth = match self.nodes.values().next() {
             None => vec!["--bootstrap".to_owned()],
@@ -155,10 +172,45 @@ impl Cluster {
 
     /// Starts a node again, on its data and where it listened before; returns when it serves.
     pub async fn restart(&mut self, id: u64) {
+        self.begin(id);
+        self.serves(id).await;
+    }
+
+    /// Starts a node that was stopped or killed, and does not wait for it.
+    ///
+    /// # Panics
+    /// When it is running.
+    pub fn begin(&mut self, id: u64) {
         let node = self.node_mut(id);
         assert!(node.process.is_none(), "node {id} is running");
         node.start(Vec::new());
+    }
+
+    /// Waits until a node that was started serves.
+    pub async fn serves(&mut self, id: u64) {
         self.ready(id).await;
+    }
+
+    /// Whether a node that was started has ended by itself.
+    pub fn has_ended(&mut self, id: u64) -> bool {
+        self.node_mut(id).process.as_mut().is_some_and(|process| process.ended().is_some())
+    }
+
+    /// Cuts the power of these nodes' disks, all before anything else, and then of the nodes; then the
+    /// disks have power again.
+    ///
+    /// # Panics
+    /// When a node has no disk of its own, or the system says no.
+    pub fn cut_power(&mut self, ids: &[u64]) {
+        for &id in ids {
+            self.node(id).disk().cut_power().expect("a disk can lose power");
+        }
+        for &id in ids {
+            self.kill(id);
+        }
+        for &id in ids {
+            self.node(id).disk().restore_power().expect("power comes back");
+        }
     }
 
     fn take(&mut self, id: u64) -> Process {
@@ -278,6 +330,10 @@ impl Drop for Cluster {
 }
 
 impl Node {
+    fn disk(&self) -> &Disk {
+        self.disk.as_ref().expect("it was set up with a disk")
+    }
+
     fn new(folder: &Path, id: u64, arguments: Vec<String>) -> Self {
         Self {
             data: folder.join(format!("node-{id}")),
@@ -288,6 +344,7 @@ impl Node {
             arguments,
             proxy: None,
             process: None,
+            disk: None,
         }
     }
 

@@ -1,7 +1,8 @@
 //! Reads what `cargo test` prints, line by line, and adds it up over all test binaries.
 //!
 //! The counts come from each binary's closing line, the reasons for skipping from the lines of the
-//! tests. A binary that begins to run tests and ends without its closing line has crashed: one
+//! tests; a test that finds only when it runs that the machine lacks something says `skipped: what it
+//! is: why` on a line of its own. A binary that begins to run tests and ends without its closing line has crashed: one
 //! failure. A binary without libtest's harness is one test, and cargo says when it has failed.
 
 /// What has been read so far.
@@ -24,6 +25,8 @@ pub(crate) struct Tally {
 #[derive(Debug)]
 struct Binary {
     name: String,
+    /// Tests that said that they were skipped, though libtest counts them as passed.
+    skipped: u64,
     has_begun: bool,
     has_failed: bool,
 }
@@ -40,6 +43,10 @@ impl Tally {
         } else if let Some(binary) = &mut self.binary {
             binary.has_begun |= line.starts_with("running ");
             binary.has_failed |= line.starts_with("error: test failed");
+            if let Some(reason) = line.strip_prefix("skipped: ") {
+                binary.skipped += 1;
+                self.reasons.push(format!("{}: {reason}", binary.name));
+            }
         }
         if let Some(test) = line.strip_prefix("test ") {
             self.test(test);
@@ -68,7 +75,7 @@ impl Tally {
     fn begin(&mut self, binary: &str) {
         self.abandon();
         let name = binary.split(" (").next().unwrap_or(binary).to_owned();
-        self.binary = Some(Binary { name, has_begun: false, has_failed: false });
+        self.binary = Some(Binary { name, skipped: 0, has_begun: false, has_failed: false });
     }
 
     /// A binary has ended without a closing line.
@@ -90,7 +97,10 @@ impl Tally {
                 _ => {}
             }
         }
-        self.binary = None;
+        if let Some(binary) = self.binary.take() {
+            self.skipped += binary.skipped;
+            self.passed = self.passed.saturating_sub(binary.skipped);
+        }
     }
 
     /// `name ... ok`, `name ... FAILED`, `name ... ignored, reason`
@@ -165,5 +175,20 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn an_error_of_cargo_is_never_green() {
         assert_eq!(tally("error: could not compile", false).failed, 1);
         assert_eq!(tally("", true).failed, 0);
+    }
+
+    #[test]
+    fn a_test_that_skips_itself_is_counted_as_skipped() {
+        let text = "\
+     Running tests/power.rs (target/debug/deps/power-1)
+running 2 tests
+skipped: power is cut: only root can mount
+test power ... ok
+test other ... ok
+test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
+";
+        let tally = tally(text, true);
+        assert_eq!(tally.summary(), "1 passed, 0 failed, 1 skipped");
+        assert_eq!(tally.reasons, ["tests/power.rs: power is cut: only root can mount"]);
     }
 }

@@ -68,6 +68,21 @@ pub enum OpenError {
         /// What was found.
         what: String,
     },
+    /// The log ends before what was promised.
+    #[error(
+        "{} has lost what was durable: its last change is {found}, and the mark beside it says {marked}. The disk, or \
+         whoever copied the file, has dropped it. This node must not vote with it: move the data directory away, \
+         and let the node come back as a new one from the others (`--join`); with no others left, restore a backup",
+        path.display()
+    )]
+    Lost {
+        /// The file.
+        path: PathBuf,
+        /// The number of its last change.
+        found: u64,
+        /// The number of the last change that somebody was told of.
+        marked: u64,
+    },
     /// SQLite failed for another reason: permissions, disk full, …
     #[error("{} cannot be opened", path.display())]
     Sqlite {
@@ -154,8 +169,9 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// What SQLite would say about a foreign file is less clear, and comes after it has written to it.
-fn check_header(path: &Path) -> Result<(), OpenError> {
+/// Refuses a file that is no SQLite database. What SQLite would say is less clear, and comes after it
+/// has written to it.
+pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     let failed = |source| OpenError::Directory { path: path.to_owned(), source };
     let mut file = match File::open(path) {
         Ok(file) => file,

@@ -1,4 +1,5 @@
-//! The store on disk: `wal.db` and `archive.db` in one directory that one process holds.
+//! The store on disk: `wal.db`, its mark `wal.mark`, and `archive.db`, in one directory that one process
+//! holds.
 //!
 //! Two files because they have two rhythms: the log is written on the way to every
 //! acknowledgement, the archive beside it, and neither waits for the other's fsync. Each file has
@@ -53,6 +54,10 @@ impl Store {
     /// As [`Store::open`].
     pub async fn open_with(dir: &Path, settings: Settings) -> Result<Self, OpenError> {
         let directory = Arc::new(Directory::lock(dir)?);
+        // What is none of ours is left as it is, and nothing of ours put beside it.
+        for file in ["wal.db", "archive.db"] {
+            database::check_header(&directory.file(file))?;
+        }
         let wal = SqliteWal::open(directory.clone(), settings).await?;
         let archive = match SqliteArchive::open(directory.clone(), settings).await {
             Ok(archive) => archive,

@@ -74,7 +74,7 @@ impl Subject for Disk {
 
 /// Copies what a killed process leaves: the files without the shared memory of its connections.
 fn copy(from: &Path, to: &Path) {
-    for name in ["wal.db", "wal.db-wal", "archive.db", "archive.db-wal"] {
+    for name in ["wal.mark", "wal.db", "wal.db-wal", "archive.db", "archive.db-wal"] {
         if from.join(name).exists() {
             std::fs::copy(from.join(name), to.join(name)).unwrap();
         }

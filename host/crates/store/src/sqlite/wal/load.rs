@@ -1,48 +1,125 @@
 //! What `wal.db` holds when it is opened, and whether it can be what was written.
 
-use super::super::database::{OpenError, id_from_sql, opening, position_from_sql};
+use super::{
+    super::database::{OpenError, id_from_sql, opening, position_from_sql, position_to_sql},
+    mark::Progress,
+    plan::Records,
+    segment::{self, LINK_BYTES},
+};
 use crate::port::WalState;
-use althing_core::ids::CommunityId;
+use althing_core::ids::{CommunityId, Hash};
 use bytes::Bytes;
 use futures::TryStreamExt;
-use sqlx::SqliteConnection;
+use sqlx::{AssertSqlSafe, SqliteConnection};
 use std::{collections::BTreeMap, path::Path};
 
-type GroupRow = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>);
+/// What the file holds.
+pub(super) struct Loaded {
+    /// The records and bounds of every group's log.
+    pub(super) states: BTreeMap<CommunityId, WalState>,
+    /// The hash of each log's last segment.
+    pub(super) tips: BTreeMap<CommunityId, Hash>,
+    /// The last change.
+    pub(super) progress: Progress,
+}
 
-/// Reads the records and the bounds of every group's log, and checks that no log has a gap. Bodies
-/// of entries are not read: each has its own hash, which is checked when it is.
-pub(super) async fn load(
+type GroupRow = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>, Vec<u8>);
+type SegmentRow = (i64, i64, i64, i64, Vec<u8>);
+
+/// Reads what the file holds, and checks that every record is what was written, that no log has a gap
+/// and that every segment follows the one it was written behind. Entries are not read: each segment
+/// has its hash, which is checked when it is.
+pub(super) async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Loaded, OpenError> {
+    let mut states = groups(connection, path).await?;
+    let mut progress = progress(connection).await.map_err(|error| opening(path, error))?;
+    let mut tips = BTreeMap::new();
+    let sql = format!(
+        "SELECT number, community, first, last, substr(body, 1, {LINK_BYTES}) FROM segments ORDER BY community, last"
+    );
+    let mut rows = sqlx::query_as(AssertSqlSafe(sql)).fetch(connection);
+    while let Some(row) = rows.try_next().await.map_err(|error| opening(path, error))? {
+        let (number, group, first, last, head): SegmentRow = row;
+        let group = id_from_sql(group);
+        let damaged = |what| OpenError::Damaged { path: path.to_owned(), what };
+        extend(states.entry(group).or_default(), position_from_sql(first), position_from_sql(last)).map_err(
+            |expected| {
+                damaged(format!("the log of group {group} has index {first} where {expected} follows"))
+            },
+        )?;
+        let link = segment::link(&head)
+            .filter(|link| tips.get(&group).is_none_or(|tip| *tip == link.before))
+            .ok_or_else(|| {
+                damaged(format!("entry {first} of group {group} does not follow the one before it"))
+            })?;
+        tips.insert(group, link.hash);
+        if position_from_sql(number) > progress.number {
+            progress = Progress { number: position_from_sql(number), hash: link.hash };
+        }
+    }
+    Ok(Loaded { states, tips, progress })
+}
+
+async fn groups(
     connection: &mut SqliteConnection,
     path: &Path,
 ) -> Result<BTreeMap<CommunityId, WalState>, OpenError> {
     let mut states = BTreeMap::new();
-    let mut rows = sqlx::query_as("SELECT community, vote, committed, purged, purged_record FROM groups")
-        .fetch(&mut *connection);
+    let mut rows =
+        sqlx::query_as("SELECT community, vote, committed, purged, purged_record, hash FROM groups")
+            .fetch(connection);
     while let Some(row) = rows.try_next().await.map_err(|error| opening(path, error))? {
-        let (group, vote, committed, purged, purged_record): GroupRow = row;
+        let (group, vote, committed, purged, purged_record, hash): GroupRow = row;
+        let group = id_from_sql(group);
         let state = WalState {
             vote: vote.map(Bytes::from),
             committed: committed.map(Bytes::from),
             purged: purged.map(position_from_sql).zip(purged_record.map(Bytes::from)),
             held: None,
         };
-        states.insert(id_from_sql(group), state);
-    }
-    drop(rows);
-    let mut rows = sqlx::query_as("SELECT community, first, last FROM segments ORDER BY community, last")
-        .fetch(connection);
-    while let Some(row) = rows.try_next().await.map_err(|error| opening(path, error))? {
-        let (group, first, last): (i64, i64, i64) = row;
-        let group = id_from_sql(group);
-        extend(states.entry(group).or_default(), position_from_sql(first), position_from_sql(last)).map_err(
-            |expected| OpenError::Damaged {
-                path: path.to_owned(),
-                what: format!("the log of group {group} has index {first} where {expected} follows"),
-            },
-        )?;
+        if Records::from(&state).hash(group).0[..] != hash[..] {
+            let what = format!("the records of group {group} are not what was written");
+            return Err(OpenError::Damaged { path: path.to_owned(), what });
+        }
+        states.insert(group, state);
     }
     Ok(states)
+}
+
+/// The last change that was not a segment.
+async fn progress(connection: &mut SqliteConnection) -> Result<Progress, sqlx::Error> {
+    let row: Option<(i64, Vec<u8>)> =
+        sqlx::query_as("SELECT number, hash FROM progress").fetch_optional(connection).await?;
+    let read = row.and_then(|(number, hash)| {
+        Some(Progress { number: position_from_sql(number), hash: Hash(hash.try_into().ok()?) })
+    });
+    Ok(read.unwrap_or_default())
+}
+
+/// What is wrong if a log is not the one that was marked.
+pub(super) async fn check_mark(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    found: Progress,
+    marked: Progress,
+) -> Result<(), OpenError> {
+    let lost = || OpenError::Lost { path: path.to_owned(), found: found.number, marked: marked.number };
+    if found.number < marked.number {
+        return Err(lost());
+    }
+    // The change that was marked, if it is still there, is the one that was marked.
+    let of_marked = if found.number == marked.number {
+        Some(found.hash)
+    } else {
+        let head: Option<Vec<u8>> = sqlx::query_scalar(AssertSqlSafe(format!(
+            "SELECT substr(body, 1, {LINK_BYTES}) FROM segments WHERE number = ?"
+        )))
+        .bind(position_to_sql(marked.number))
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| opening(path, error))?;
+        head.and_then(|head| segment::link(&head)).map(|link| link.hash)
+    };
+    if of_marked.is_some_and(|hash| hash != marked.hash) { Err(lost()) } else { Ok(()) }
 }
 
 /// Adds a segment to what is held of a log; the error is the index that should have been.

@@ -7,6 +7,7 @@
 
 mod load;
 mod logs;
+mod mark;
 mod plan;
 mod segment;
 mod writer;
@@ -25,6 +26,7 @@ use althing_core::ids::CommunityId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use logs::{Found, Logs};
+use mark::{MarkFile, Marker};
 use plan::{AllRecords, Change, Command, Records, Waiter};
 use sqlx::SqlitePool;
 use std::{
@@ -85,11 +87,13 @@ impl SqliteWal {
     /// Opens `wal.db`, and starts its writer.
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("wal.db");
+        let mark = MarkFile::open(&directory)?;
         let Database { mut writer, readers } = Database::open(&path, &FORMAT, settings.wal_readers).await?;
-        let states = load::load(&mut writer, &path).await?;
+        let loaded = load::load(&mut writer, &path).await?;
+        load::check_mark(&mut writer, &path, loaded.progress, mark.marked()).await?;
         let mut logs = Logs::new(settings.wal_cache_bytes);
         let mut records = AllRecords::default();
-        for (group, state) in states {
+        for (group, state) in loaded.states {
             records.groups.insert(group, Records::from(&state));
             logs.load(group, state);
         }
@@ -101,10 +105,15 @@ impl SqliteWal {
         });
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let health = Health::new("log");
+        let marker = Marker::start(mark, health.clone())
+            .map_err(|source| OpenError::Directory { path: directory.file(""), source })?;
         let task = Writer {
             connection: writer,
             queue,
             records,
+            tips: loaded.tips,
+            progress: loaded.progress,
+            marker,
             shared: shared.clone(),
             health: health.clone(),
             directory,

@@ -4,7 +4,7 @@
 //! run of new entries. Entries that a later call of the same drain takes away are never written.
 
 use crate::port::{OnDurable, StoreError, WalEntry, WalState};
-use althing_core::ids::CommunityId;
+use althing_core::ids::{CommunityId, Hash};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -56,6 +56,32 @@ pub(super) struct Records {
     pub(super) vote: Option<Bytes>,
     pub(super) committed: Option<Bytes>,
     pub(super) purged: Option<(u64, Bytes)>,
+}
+
+const DOMAIN: &str = "althing 2026 store group 1";
+
+impl Records {
+    /// Stands for a row of `groups`: the group, then each of vote, committed record, purged index and
+    /// purged record as a byte 0, or a byte 1, its length (8 bytes) and itself; little-endian.
+    pub(super) fn hash(&self, group: CommunityId) -> Hash {
+        let purged = self.purged.as_ref();
+        let index = purged.map(|(index, _)| index.to_le_bytes());
+        let fields: [Option<&[u8]>; 4] = [
+            self.vote.as_deref(),
+            self.committed.as_deref(),
+            index.as_ref().map(|index| &index[..]),
+            purged.map(|(_, record)| &record[..]),
+        ];
+        let mut row = group.0.to_le_bytes().to_vec();
+        for field in fields {
+            row.push(u8::from(field.is_some()));
+            if let Some(field) = field {
+                row.extend((field.len() as u64).to_le_bytes());
+                row.extend(field);
+            }
+        }
+        Hash::of(DOMAIN, &row)
+    }
 }
 
 impl From<&WalState> for Records {

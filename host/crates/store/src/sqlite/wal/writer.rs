@@ -1,4 +1,4 @@
-//! The one task that writes the log: drain, one transaction, one fsync, then tell.
+//! The one task that writes the log: drain, one transaction, one fsync, then the mark, then tell.
 //!
 //! Whatever all groups have ready while the disk is busy shares the next fsync; that is the whole
 //! group commit. A group's entries of one drain become one row (or a few, if they are large),
@@ -6,16 +6,17 @@
 
 use super::{
     super::{
-        database::{id_to_sql, position_to_sql, rows_sql},
+        database::{id_to_sql, position_from_sql, position_to_sql, rows_sql},
         directory::Directory,
         health::Health,
     },
     Shared,
+    mark::{Marker, Progress},
     plan::{AllRecords, Command, GroupPlan, Plan},
     segment,
 };
 use crate::port::{StoreError, WalEntry};
-use althing_core::ids::CommunityId;
+use althing_core::ids::{CommunityId, Hash};
 use bytes::Bytes;
 use sqlx::{
     Arguments as _, AssertSqlSafe, Connection as _, Encode, Sqlite, SqliteConnection, Type,
@@ -39,6 +40,11 @@ pub(super) struct Writer {
     pub(super) connection: SqliteConnection,
     pub(super) queue: mpsc::Receiver<Command>,
     pub(super) records: AllRecords,
+    /// The hash of each log's last segment.
+    pub(super) tips: BTreeMap<CommunityId, Hash>,
+    /// The last change.
+    pub(super) progress: Progress,
+    pub(super) marker: Marker,
     pub(super) shared: Arc<Shared>,
     pub(super) health: Health,
     pub(super) directory: Arc<Directory>,
@@ -56,7 +62,7 @@ impl Writer {
                     return self.fail(&error, plan).await;
                 }
             }
-            self.tell(plan);
+            self.tell(plan).await;
         }
         match self.finish().await {
             Ok(()) => self.close().await,
@@ -70,18 +76,26 @@ impl Writer {
         groups: &BTreeMap<CommunityId, GroupPlan>,
         with_records: bool,
     ) -> Result<(), StoreError> {
+        // A mark that failed has failed the log.
+        self.health.check()?;
+        let mut script = Script::default();
         let mut segments = Vec::new();
         for (group, plan) in groups {
-            segments.extend(self.left_of_a_cut(*group, plan).await?);
-            segments.extend(Segment::of(*group, &plan.entries));
-        }
-        let mut script = Script::default();
-        for (group, plan) in groups {
+            let left = self.left_of_a_cut(*group, plan).await?;
             script.cut(*group, plan);
+            for entries in [&left, &plan.entries] {
+                self.chain(*group, entries, &mut segments);
+            }
         }
-        script.insert(segments);
         if with_records {
             script.save_records(&self.records);
+        }
+        // Segments alone number themselves, so that the usual drain is one statement.
+        let is_more = !script.is_empty() || segments.is_empty();
+        script.insert(segments);
+        if is_more {
+            self.progress = self.progress.next();
+            script.save_progress(self.progress);
         }
         script.run(&mut self.connection).await?;
         if with_records {
@@ -91,36 +105,61 @@ impl Writer {
         Ok(())
     }
 
-    /// What a plan's truncation leaves of the segment that has entries on both sides of it. Nobody else
-    /// writes, so it is read before the transaction.
+    /// Puts entries at the end of a group's chain, as segments.
+    fn chain(&mut self, group: CommunityId, entries: &[WalEntry], segments: &mut Vec<Segment>) {
+        let tip = self.tips.entry(group).or_default();
+        for run in runs(entries) {
+            let (first, last) = (run[0].index, run[0].index + run.len() as u64 - 1);
+            let (body, hash) = segment::encode(group, *tip, run);
+            *tip = hash;
+            self.progress = Progress { number: self.progress.number + 1, hash };
+            segments.push(Segment { number: self.progress.number, group, first, last, body });
+        }
+    }
+
+    /// Takes the end of a group's chain back to before a plan's cut; what is left of the segment that has
+    /// entries on both sides of it. Nobody else writes, so it is read before the transaction.
     async fn left_of_a_cut(
         &mut self,
         group: CommunityId,
         plan: &GroupPlan,
-    ) -> Result<Vec<Segment>, StoreError> {
-        let Some(from) = plan.truncate_from.filter(|_| !plan.remove) else { return Ok(Vec::new()) };
-        let mut left = straddling(&mut self.connection, group, from).await?;
-        left.retain(|segment| plan.purge_upto.is_none_or(|upto| segment.last > upto));
+    ) -> Result<Vec<WalEntry>, StoreError> {
+        if plan.remove {
+            self.tips.remove(&group);
+            return Ok(Vec::new());
+        }
+        let Some(from) = plan.truncate_from else { return Ok(Vec::new()) };
+        let (tip, mut left) = before(&mut self.connection, group, from).await?;
+        left.retain(|_| plan.purge_upto.is_none_or(|upto| upto + 1 < from));
+        self.tips.insert(group, tip);
         Ok(left)
     }
 
-    fn tell(&self, plan: Plan) {
+    /// Has a drain marked, and whoever waits for it told.
+    async fn tell(&self, plan: Plan) {
         {
             let mut logs = self.shared.logs();
             for (group, plan) in &plan.groups {
                 logs.wrote(*group, plan.epoch, &plan.entries);
             }
         }
-        plan.waiters.into_iter().for_each(|waiter| waiter.tell(Ok(())));
+        if plan.needs_commit {
+            self.marker.mark(self.progress, plan.waiters).await;
+        }
     }
 
     /// Writes the committed records that wait.
     async fn finish(&mut self) -> Result<(), StoreError> {
-        if self.records.unwritten.is_empty() { Ok(()) } else { self.write(&BTreeMap::new(), true).await }
+        if !self.records.unwritten.is_empty() {
+            self.write(&BTreeMap::new(), true).await?;
+            self.marker.mark(self.progress, Vec::new()).await;
+        }
+        Ok(())
     }
 
     /// Closes the file; as its last connection this makes a checkpoint.
     async fn close(self) {
+        self.marker.finish().await;
         if let Err(error) = self.connection.close().await {
             // What was promised is durable in SQLite's own WAL, which the next start takes up.
             tracing::warn!(%error, "wal.db was not closed cleanly");
@@ -147,41 +186,40 @@ impl Writer {
 
 /// A row of `segments`.
 struct Segment {
+    number: u64,
     group: CommunityId,
     first: u64,
     last: u64,
     body: Vec<u8>,
 }
 
-impl Segment {
-    /// The rows that entries become.
-    fn of(group: CommunityId, mut entries: &[WalEntry]) -> Vec<Self> {
-        let mut segments = Vec::new();
-        while let (Some(first), false) = (entries.first(), entries.is_empty()) {
-            let mut bytes = 0;
-            let full = entries.iter().position(|entry| {
-                bytes += entry.body.len();
-                bytes >= SEGMENT_BYTES
-            });
-            let (run, rest) = entries.split_at(full.map_or(entries.len(), |at| at + 1));
-            let (first, last) = (first.index, first.index + run.len() as u64 - 1);
-            segments.push(Self { group, first, last, body: segment::encode(group, run) });
-            entries = rest;
-        }
-        segments
+/// The runs of entries that become a segment each.
+fn runs(mut entries: &[WalEntry]) -> Vec<&[WalEntry]> {
+    let mut runs = Vec::new();
+    while !entries.is_empty() {
+        let mut bytes = 0;
+        let full = entries.iter().position(|entry| {
+            bytes += entry.body.len();
+            bytes >= SEGMENT_BYTES
+        });
+        let (run, rest) = entries.split_at(full.map_or(entries.len(), |at| at + 1));
+        runs.push(run);
+        entries = rest;
     }
+    runs
 }
 
-/// The part before `from` of the segment that has entries on both sides of it.
-async fn straddling(
+/// The end of a group's chain before `from`: the hash that what is written there next follows, and the
+/// entries to be written again because their segment goes on beyond it.
+async fn before(
     connection: &mut SqliteConnection,
     group: CommunityId,
     from: u64,
-) -> Result<Vec<Segment>, StoreError> {
-    let sql = "SELECT first, last, body FROM segments WHERE community = ? AND last >= ? AND first < ?";
+) -> Result<(Hash, Vec<WalEntry>), StoreError> {
+    let sql = "SELECT first, last, body FROM segments WHERE community = ? AND first < ? \
+               ORDER BY last DESC LIMIT 1";
     let row: Option<(i64, i64, Vec<u8>)> = sqlx::query_as(sql)
         .bind(id_to_sql(group))
-        .bind(position_to_sql(from))
         .bind(position_to_sql(from))
         .fetch_optional(connection)
         .await
@@ -189,11 +227,16 @@ async fn straddling(
             what: format!("entries of group {group} cannot be read from wal.db"),
             source: Box::new(source),
         })?;
-    let Some((first, last, body)) = row else { return Ok(Vec::new()) };
-    let (first, last) = (first.cast_unsigned(), last.cast_unsigned());
+    let Some((first, last, body)) = row else { return Ok((Hash::default(), Vec::new())) };
+    let (first, last) = (position_from_sql(first), position_from_sql(last));
+    let link = segment::link(&body);
     let mut entries = segment::decode(group, first, last, Bytes::from(body))?;
+    let link = link.expect("it was decoded");
+    if last < from {
+        return Ok((link.hash, Vec::new()));
+    }
     entries.retain(|entry| entry.index < from);
-    Ok(Segment::of(group, &entries))
+    Ok((link.before, entries))
 }
 
 /// Statements that run as one transaction, and the values of their parameters in order. SQLite's
@@ -205,6 +248,10 @@ struct Script {
 }
 
 impl Script {
+    fn is_empty(&self) -> bool {
+        self.statements.is_empty()
+    }
+
     fn add(&mut self, statement: impl Into<String>) {
         self.statements.push(statement.into());
     }
@@ -239,9 +286,10 @@ impl Script {
     fn insert(&mut self, mut segments: Vec<Segment>) {
         while !segments.is_empty() {
             let rows: Vec<Segment> = segments.drain(..segments.len().min(ROWS_MAX)).collect();
-            let head = "INSERT INTO segments (community, first, last, body) VALUES";
-            self.add(rows_sql(head, "(?, ?, ?, ?)", rows.len()));
-            for Segment { group, first, last, body } in rows {
+            let head = "INSERT INTO segments (number, community, first, last, body) VALUES";
+            self.add(rows_sql(head, "(?, ?, ?, ?, ?)", rows.len()));
+            for Segment { number, group, first, last, body } in rows {
+                self.bind(position_to_sql(number));
                 self.bind(id_to_sql(group));
                 self.bind(position_to_sql(first));
                 self.bind(position_to_sql(last));
@@ -253,19 +301,26 @@ impl Script {
     fn save_records(&mut self, records: &AllRecords) {
         let unwritten: Vec<CommunityId> = records.unwritten.iter().copied().collect();
         for groups in unwritten.chunks(ROWS_MAX) {
-            let head =
-                "INSERT OR REPLACE INTO groups (community, vote, committed, purged, purged_record) VALUES";
-            self.add(rows_sql(head, "(?, ?, ?, ?, ?)", groups.len()));
+            let head = "INSERT OR REPLACE INTO groups (community, vote, committed, purged, purged_record, hash) VALUES";
+            self.add(rows_sql(head, "(?, ?, ?, ?, ?, ?)", groups.len()));
             for group in groups {
                 let records = records.groups.get(group).cloned().unwrap_or_default();
+                let hash = records.hash(*group);
                 let (purged, purged_record) = records.purged.unzip();
                 self.bind(id_to_sql(*group));
                 self.bind(records.vote.map(Vec::from));
                 self.bind(records.committed.map(Vec::from));
                 self.bind(purged.map(position_to_sql));
                 self.bind(purged_record.map(Vec::from));
+                self.bind(hash.0.to_vec());
             }
         }
+    }
+
+    fn save_progress(&mut self, progress: Progress) {
+        self.add("INSERT OR REPLACE INTO progress (id, number, hash) VALUES (1, ?, ?)");
+        self.bind(position_to_sql(progress.number));
+        self.bind(progress.hash.0.to_vec());
     }
 
     /// Runs all of it. After an error nobody knows what is written: the connection is of no more use.
