@@ -108,6 +108,7 @@ impl Simulated {
             transport,
             guest_threads: 0,
             log_kept: Some(20),
+            reserve: None,
         };
         let node = Node::start(options).await.expect("the node starts");
         let handlers =

@@ -12,8 +12,8 @@ use althing_engine::{
     Engine, EngineOptions,
     compile::{Allowance, CompileMode},
 };
-use althing_node::{Addresses, Birth, Identity, Node, NodeOptions};
-use althing_store::port::Store;
+use althing_node::{Addresses, Birth, Identity, Node, NodeOptions, Reserve};
+use althing_store::{port::Store, sqlite::free_bytes};
 use anyhow::Context as _;
 use std::{env, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) compiled: Option<PathBuf>,
     /// Log entries kept behind a snapshot; none: the node's default.
     pub(crate) log_kept: Option<u64>,
+    /// Bytes that are kept free on the disk; none: nobody looks.
+    pub(crate) reserve_bytes: Option<u64>,
 }
 
 /// Where to listen, and what others are told.
@@ -79,6 +81,9 @@ impl House {
         let runtime = Runtime::tokio();
         let wire = WireIdentity::unknown();
         let transport: Arc<dyn PeerTransport> = Arc::new(GrpcTransport::new(wire.clone(), runtime.clone()));
+        let data = plan.data.clone();
+        let reserve =
+            plan.reserve_bytes.map(|bytes| Reserve { free: Arc::new(move || free_bytes(&data)), bytes });
         let addresses = Addresses { peer: peer_address.clone(), api: api_address.clone() };
         let archive = &store.archive;
         let identity = Identity::settle(plan.birth, &addresses, archive, &transport, &runtime).await?;
@@ -92,6 +97,7 @@ impl House {
             transport,
             guest_threads: guest_threads(plan.guest_threads),
             log_kept: plan.log_kept,
+            reserve,
         })
         .await?;
         let handlers =

@@ -154,6 +154,8 @@ codes! {
     BadMembers = "bad-members", Never;
     /// A fault of the host.
     Internal = "internal", Named;
+    /// The disk of the node that leads the community is nearly full.
+    NoSpace = "no-space", Safe;
 }
 
 impl fmt::Display for Code {

@@ -173,9 +173,10 @@ fn child_result(output: Output, price: Price) -> Result<Vec<u8>, CompileError> {
         return Ok(output.stdout);
     }
     let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    let out_of_memory = told.contains("memory allocation of");
+    // An abort of the standard library, or a panic of one that allocates by itself.
+    let out_of_memory = told.contains("memory allocation of") || told.contains("out of memory");
     match (output.status.signal(), output.status.code()) {
-        (Some(_), _) if out_of_memory => Err(expensive(price)),
+        (_, code) if out_of_memory && code != Some(REFUSED) => Err(expensive(price)),
         (Some(libc::SIGXCPU | libc::SIGKILL | libc::SIGABRT | libc::SIGSEGV), _) => Err(expensive(price)),
         (None, Some(REFUSED)) => Err(CompileError::Refused { what: told }),
         _ => Err(CompileError::Process(io::Error::other(format!("{}: {told}", output.status)))),

@@ -12,6 +12,7 @@ use crate::{
     replica::{Loader, Replica},
     shown::Shown,
     snapshots::{self, Fetcher, LastCut},
+    space::Space,
 };
 use althing_consensus::{
     Consensus,
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub(crate) runtime: Runtime,
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) log_kept: u64,
+    pub(crate) space: Space,
 }
 
 impl Shared {

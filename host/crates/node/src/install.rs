@@ -65,6 +65,7 @@ impl Node {
     /// [`Code::BadComponent`] with what is wrong with it; [`Code::BadRequest`] when the bytes are not
     /// what was announced.
     pub async fn upload_component(&self, hash: Hash, bytes: Bytes) -> Result<ComponentInfo, Refusal> {
+        self.shared().space.check()?;
         let size = bytes.len() as u64;
         let description = self.components().take(hash, bytes).await?;
         let entry = ComponentEntry {

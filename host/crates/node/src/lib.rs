@@ -26,6 +26,7 @@ mod refuse;
 mod replica;
 mod shown;
 mod snapshots;
+mod space;
 mod status;
 mod submit;
 
@@ -38,5 +39,6 @@ pub use install::{ComponentInfo, HOLD_PATIENCE, ProgramInfo, ProgramSpec};
 pub use node::{Node, NodeOptions, StartError};
 pub use peer::HistoryRead;
 pub use query::{Answer, Consistency, QueryAnswer, Scanned};
+pub use space::{FreeBytes, Reserve};
 pub use status::{MemberStatus, NodeStatus, ReplicaStatus};
 pub use submit::Submitted;

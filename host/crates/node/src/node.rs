@@ -11,6 +11,7 @@ use crate::{
     query::Consistency,
     reconcile, refuse,
     snapshots::Fetcher,
+    space::{self, Reserve, Space},
     submit::{LEADER, Outcomes},
 };
 use althing_consensus::{
@@ -65,6 +66,8 @@ pub struct NodeOptions {
     pub guest_threads: usize,
     /// Log entries kept behind a snapshot; none: the default.
     pub log_kept: Option<u64>,
+    /// Room that is kept on its disk; none: nobody looks.
+    pub reserve: Option<Reserve>,
 }
 
 /// Why a node did not start.
@@ -126,6 +129,7 @@ impl Node {
         peers.set_address(identity.node, &options.addresses.peer);
         let system = Community::start(&shared, system_hosted(&identity), no_sources()).await;
         let system = system.map_err(StartError::Fault)?;
+        let reserve = options.reserve;
         let inner = Inner {
             directory_session: crate::directory_client::Session::default(),
             communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
@@ -147,11 +151,14 @@ impl Node {
         let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, has_failed: false });
         node.awaited().extend(hosted.into_iter().map(awaited));
         let runtime = node.runtime();
-        let tasks = vec![
+        let mut tasks = vec![
             runtime.spawn("bring back", bring_back(node.clone())),
             runtime.spawn("reconcile", reconcile::run(node.clone())),
             runtime.spawn("presence", crate::presence::run(node.clone())),
         ];
+        if let Some(reserve) = reserve {
+            tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
+        }
         node.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
         Ok(node)
     }
@@ -444,6 +451,7 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         runtime: options.runtime.clone(),
         fetcher,
         log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
+        space: Space::default(),
     };
     Ok((shared, pool("ask")?, peers))
 }

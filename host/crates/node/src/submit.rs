@@ -22,7 +22,7 @@ use althing_core::{
 };
 use futures::future::Either;
 use serde::{Deserialize, Serialize};
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 /// How long a request may look for a leader: longer than electing one takes in a LAN, and shorter than
 /// clients wait for one attempt (10 s), so that what this node has to say arrives. In a WAN an election
@@ -119,7 +119,7 @@ impl Node {
     async fn attempt(&self, community: CommunityId, commands: Vec<Command>) -> Outcomes {
         let count = commands.len();
         if let Some(local) = self.hosted(community).filter(|local| local.leads()) {
-            return execute(&local, commands).await;
+            return self.execute(&local, commands).await;
         }
         let Some(leader) = self.leader_of(community) else {
             return vec![Err(refuse::no_leader(community)); count];
@@ -162,11 +162,36 @@ impl Node {
         }
     }
 
+    /// Executes commands on the leader.
+    async fn execute(&self, local: &Community, commands: Vec<Command>) -> Outcomes {
+        let count = commands.len();
+        // The directory takes little, and is where somebody says what is to go.
+        let has_room = match local.id() {
+            CommunityId::SYSTEM => Ok(()),
+            _ => self.shared().space.check(),
+        };
+        let enqueued =
+            has_room.and_then(|()| local.must_run()).and_then(|()| local.proposer.enqueue(commands));
+        let answers = match enqueued {
+            Ok(answers) => answers,
+            Err(refusal) => return vec![Err(refusal); count],
+        };
+        let mut outcomes = Vec::with_capacity(count);
+        for answer in answers {
+            outcomes.push(match answer.await {
+                Ok(Ok(reply)) => submitted(reply),
+                Ok(Err(refusal)) => Err(refusal),
+                Err(_) => Err(refuse::unknown_outcome(local.id())),
+            });
+        }
+        outcomes
+    }
+
     /// What a peer forwarded: executed only if this node leads.
     pub(crate) async fn forwarded(&self, community: CommunityId, commands: Vec<Command>) -> Outcomes {
         let count = commands.len();
         match self.hosted(community) {
-            Some(local) if local.leads() => execute(&local, commands).await,
+            Some(local) if local.leads() => self.execute(&local, commands).await,
             local => {
                 let leader = local
                     .and_then(|local| local.status().leader)
@@ -228,28 +253,6 @@ fn later(
             Err(earlier)
         }
         (_, answer) => answer,
-    }
-}
-
-/// Executes commands on the leader.
-async fn execute(local: &Arc<Community>, commands: Vec<Command>) -> Outcomes {
-    let count = commands.len();
-    if let Err(refusal) = local.must_run() {
-        return vec![Err(refusal); count];
-    }
-    match local.proposer.enqueue(commands) {
-        Err(refusal) => vec![Err(refusal); count],
-        Ok(answers) => {
-            let mut outcomes = Vec::with_capacity(count);
-            for answer in answers {
-                outcomes.push(match answer.await {
-                    Ok(Ok(reply)) => submitted(reply),
-                    Ok(Err(refusal)) => Err(refusal),
-                    Err(_) => Err(refuse::unknown_outcome(local.id())),
-                });
-            }
-            outcomes
-        }
     }
 }
 

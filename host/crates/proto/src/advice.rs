@@ -42,6 +42,7 @@ pub const fn advice(code: Code) -> Advice {
         | Code::NoLeader
         | Code::UnknownOutcome
         | Code::Busy
+        | Code::NoSpace
         | Code::ShuttingDown
         | Code::TimedOut
         | Code::Internal => of_the_moment(code),
@@ -156,6 +157,10 @@ const fn of_the_moment(code: Code) -> Advice {
             "Submit it again with the same session and number: it is answered, not executed twice.",
         ),
         Code::Busy => say("As much is waiting as may wait.", "Retry a little later."),
+        Code::NoSpace => say(
+            "The disk of the node that leads the community is nearly full; nothing was executed.",
+            "Make room on that disk, or move leadership to a node that has room (`althing member transfer`). Then retry.",
+        ),
         Code::ShuttingDown => say("The node is shutting down.", "Ask another node."),
         Code::TimedOut => say(
             "The request took longer than it may: it may have been executed.",

@@ -33,7 +33,9 @@ pub const fn tonic_code(code: Code) -> tonic::Code {
         Code::ReplicaStopped | Code::NoLeader | Code::ShuttingDown | Code::NotReached | Code::NotHeld => {
             Grpc::Unavailable
         }
-        Code::Busy | Code::WindowFull | Code::BatchFull | Code::TooManySessions => Grpc::ResourceExhausted,
+        Code::Busy | Code::NoSpace | Code::WindowFull | Code::BatchFull | Code::TooManySessions => {
+            Grpc::ResourceExhausted
+        }
         Code::OutOfOrder | Code::TooSlow | Code::MembersChanging => Grpc::Aborted,
         Code::TimedOut => Grpc::DeadlineExceeded,
         Code::UnknownOutcome => Grpc::Unknown,

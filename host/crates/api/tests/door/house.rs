@@ -115,6 +115,7 @@ async fn node(api: SocketAddr) -> Node {
         transport,
         guest_threads: 1,
         log_kept: None,
+        reserve: None,
     };
     let node = within(Node::start(options)).await.unwrap();
     let handlers = Handlers::new().with("node/", node.peer_handler()).with("raft/", node.consensus_handler());

@@ -57,6 +57,10 @@ pub(crate) struct Serve {
     /// Log entries kept behind a snapshot, so that a replica that lags a little needs no snapshot.
     #[arg(long, value_name = "ENTRIES")]
     log_kept: Option<u64>,
+    /// MiB kept free on the disk of the data folder: with less, new operations are refused until there is
+    /// room again.
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(0..1 << 30))]
+    reserve_mib: u64,
     /// Writes a file, as JSON, when the node serves.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -116,6 +120,7 @@ impl Serve {
             guest_threads: self.guest_threads,
             compiled: self.compiled,
             log_kept: self.log_kept,
+            reserve_bytes: Some(self.reserve_mib << 20),
         }
     }
 }

@@ -13,6 +13,14 @@ mod wal;
 
 pub use database::OpenError;
 
+/// How many bytes the disk of a data directory has free, for this process.
+///
+/// # Errors
+/// When the directory is not there, or the system does not say.
+pub fn free_bytes(dir: &Path) -> std::io::Result<u64> {
+    fs4::available_space(dir)
+}
+
 use crate::port::Store;
 use archive::SqliteArchive;
 use directory::Directory;

@@ -95,6 +95,7 @@ impl Dev {
             guest_threads: None,
             compiled: None,
             log_kept: None,
+            reserve_bytes: None,
         }
     }
 
