@@ -109,6 +109,7 @@ impl Simulated {
             guest_threads: 0,
             log_kept: Some(20),
             reserve: None,
+            evidence: None,
         };
         let node = Node::start(options).await.expect("the node starts");
         let handlers =

@@ -2,6 +2,7 @@
 
 use crate::{answers, door::Door, fields, policy, refused::answer, upload};
 use althing_core::{
+    ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
     policy::Policy,
     refusal::{Code, Refusal},
@@ -93,6 +94,13 @@ impl Admin for AdminService {
         request: Request<v1::RemoveReplicaRequest>,
     ) -> Result<Response<v1::RemoveReplicaResponse>, Status> {
         answer(remove_replica(&self.0, request.into_inner()).await)
+    }
+
+    async fn rebuild_replica(
+        &self,
+        request: Request<v1::RebuildReplicaRequest>,
+    ) -> Result<Response<v1::RebuildReplicaResponse>, Status> {
+        answer(rebuild_replica(&self.0, request.into_inner()).await)
     }
 
     async fn transfer_leadership(
@@ -229,6 +237,18 @@ async fn remove_replica(
     let (community, node) = (fields::community(request.community)?, fields::node(request.node)?);
     door.node.remove_replica(&community, node).await?;
     Ok(v1::RemoveReplicaResponse {})
+}
+
+async fn rebuild_replica(
+    door: &Door,
+    request: v1::RebuildReplicaRequest,
+) -> Result<v1::RebuildReplicaResponse, Refusal> {
+    let (community, node) = (fields::community(request.community)?, fields::node(request.node)?);
+    let only = (request.replica != 0).then_some(ReplicaId(request.replica));
+    let replica = door.node.rebuild_replica(&community, node, only).await?;
+    let voter = door.node.community(&community)?.replicas.get(&replica).is_some_and(|replica| replica.voter);
+    let replica = v1::ReplicaInfo { replica: replica.0, node: node.0, voter };
+    Ok(v1::RebuildReplicaResponse { replica: Some(replica) })
 }
 
 async fn transfer_leadership(

@@ -28,12 +28,19 @@ pub(crate) fn routes(door: Arc<Door>, recorded: PrometheusHandle) -> Router {
 
 async fn ready(State(door): State<Arc<Door>>) -> impl IntoResponse {
     let node = &door.node;
-    match (node.is_ready(), node.is_stopping()) {
-        (true, _) => (StatusCode::OK, "ready\n"),
-        (false, true) => (StatusCode::SERVICE_UNAVAILABLE, "not ready: the node is shutting down\n"),
+    let (code, mut text) = match (node.is_ready(), node.is_stopping()) {
+        (true, _) => (StatusCode::OK, "ready\n".to_owned()),
+        (false, true) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready: the node is shutting down\n".to_owned())
+        }
         (false, false) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            "not ready: the cluster's directory does not have this node at its addresses yet\n",
+            "not ready: the cluster's directory does not have this node at its addresses yet\n".to_owned(),
         ),
+    };
+    // The other communities are served all the same, so it is told and the code stays.
+    for quarantined in node.quarantined() {
+        text += &format!("{} (replica {}) is {}\n", quarantined.name, quarantined.replica, quarantined.why);
     }
+    (code, text)
 }

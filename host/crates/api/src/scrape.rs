@@ -71,6 +71,13 @@ fn record(node: &Node, status: &NodeStatus) {
     describe_counter!("althing_wal_bytes_total", "Bytes of entries appended to the log");
     counter!("althing_wal_bytes_total").absolute(wal.bytes);
     status.replicas.iter().for_each(record_replica);
+    describe_gauge!(
+        "althing_replica_quarantined",
+        "1 when the replica was found to differ from the majority"
+    );
+    for quarantined in node.quarantined() {
+        gauge!("althing_replica_quarantined", "community" => quarantined.name).set(1.0);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]

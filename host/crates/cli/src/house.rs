@@ -98,6 +98,7 @@ impl House {
             guest_threads: guest_threads(plan.guest_threads),
             log_kept: plan.log_kept,
             reserve,
+            evidence: Some(plan.data.join("evidence")),
         })
         .await?;
         let handlers =

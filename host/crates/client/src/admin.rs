@@ -10,7 +10,7 @@ use crate::{
 };
 use althing_core::{
     actor::Actor,
-    ids::{Hash, NodeId, Sequence},
+    ids::{Hash, NodeId, ReplicaId, Sequence},
     transition::Receipt,
 };
 use althing_proto::{Malformed, present, v1};
@@ -233,6 +233,27 @@ impl Admin {
             .await?;
         let v1::RemoveReplicaResponse {} = told;
         Ok(())
+    }
+
+    /// Replaces the replica of a node by a fresh one there, and waits until it has caught up and has the
+    /// vote that the old one had. With `only`, nothing is done unless the replica there is still this
+    /// one. May be asked again.
+    ///
+    /// # Errors
+    /// No such community or replica; the others have no quorum without it; members are changing; it
+    /// takes longer, and goes on; nobody answers.
+    pub async fn rebuild_replica(
+        &self,
+        community: &str,
+        node: NodeId,
+        only: Option<ReplicaId>,
+    ) -> Result<v1::ReplicaInfo, CallError> {
+        let replica = only.map_or(0, |replica| replica.0);
+        let request = v1::RebuildReplicaRequest { community: community.to_owned(), node: node.0, replica };
+        let told = self
+            .change(request, |channel, request| async move { stub(channel).rebuild_replica(request).await })
+            .await?;
+        Ok(present("replica", told.replica)?)
     }
 
     /// Moves leadership to a node; to whoever is best informed if none is named.

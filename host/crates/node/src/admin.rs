@@ -90,11 +90,11 @@ impl Node {
     /// community began with.
     ///
     /// # Errors
-    /// There is no such community.
+    /// There is no such community; the replica here has stopped.
     pub fn policy(&self, name: &str) -> Result<Policy, Refusal> {
         let id = self.find(name)?;
         match self.hosted(id) {
-            Some(here) => Ok(here.view().policy().clone()),
+            Some(here) => here.must_run().map(|()| here.view().policy().clone()),
             None => self.community(name).map(|record| record.founding_policy),
         }
     }

@@ -3,6 +3,7 @@
 
 use crate::{
     components::Components,
+    digests::Digests,
     execute::{Executor, Published, Sources, publishable},
     feed::Feed,
     guests::GuestThreads,
@@ -32,7 +33,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -68,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) fetcher: Arc<Fetcher>,
     pub(crate) log_kept: u64,
     pub(crate) space: Space,
+    #[cfg(test)]
+    pub(crate) tamper: crate::quarantine::tests::Tamper,
 }
 
 impl Shared {
@@ -81,6 +84,9 @@ pub(crate) struct Community {
     pub(crate) group: GroupHandle,
     pub(crate) proposer: Proposer,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) digests: Arc<Digests>,
+    /// Why it serves nothing any more, once it was found to differ from the majority.
+    quarantined: OnceLock<String>,
     published: Shown<Published>,
     pub(crate) query_program: Mutex<Option<Arc<QueryProgram>>>,
     founded: AtomicBool,
@@ -96,6 +102,9 @@ impl Community {
         let id = hosted.community;
         let loader = match id {
             CommunityId::SYSTEM => Loader::Native,
+            #[cfg(test)]
+            _ => Loader::Scripted,
+            #[cfg(not(test))]
             _ => Loader::Wasm(shared.components.engine().clone()),
         };
         let restored =
@@ -104,6 +113,7 @@ impl Community {
             .unwrap_or_else(|| (Machine::new(id, hosted.founding_policy.clone()), AppliedState::default()));
         let replica = Replica::new(machine, loader.clone(), applied);
         let feed = Arc::new(Feed::new(id, shared.store.archive.clone(), replica.view().sequence()));
+        let digests = Arc::new(Digests::new(replica.view().sequence(), replica.view().digest()));
         let published = Shown::new(publishable(&replica));
         let snapshot_due = Arc::new(Notify::new());
         let executor = Executor {
@@ -114,10 +124,13 @@ impl Community {
             components: shared.components.clone(),
             guests: shared.guests.clone(),
             feed: feed.clone(),
+            digests: digests.clone(),
             published: published.clone(),
             snapshot_due: snapshot_due.clone(),
             last_cut: LastCut::default(),
             sources,
+            #[cfg(test)]
+            tamper: shared.tamper.clone(),
         };
         let config = GroupConfig {
             community: id,
@@ -140,6 +153,8 @@ impl Community {
             group,
             proposer,
             feed,
+            digests,
+            quarantined: OnceLock::new(),
             published,
             query_program: Mutex::default(),
             tasks: Mutex::new(tasks),
@@ -181,16 +196,36 @@ impl Community {
 
     /// What consensus knows.
     pub(crate) fn status(&self) -> GroupStatus {
-        self.group.status().borrow().clone()
+        let mut status = self.group.status().borrow().clone();
+        if let Some(why) = self.quarantined.get() {
+            status.role = Role::Stopped;
+            status.leader = None;
+            status.fault = Some(why.clone());
+        }
+        status
+    }
+
+    /// Whether it was found to differ from the majority.
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.quarantined.get().is_some()
+    }
+
+    /// From now on it leads, answers and executes nothing.
+    pub(crate) fn set_quarantined(&self, why: String) {
+        // It is quarantined once; the first reason stays.
+        let _ = self.quarantined.set(why);
     }
 
     /// Whether this replica leads.
     pub(crate) fn leads(&self) -> bool {
-        self.group.status().borrow().role == Role::Leader
+        !self.is_quarantined() && self.group.status().borrow().role == Role::Leader
     }
 
     /// Refuses if the replica has stopped.
     pub(crate) fn must_run(&self) -> Result<(), Refusal> {
+        if let Some(why) = self.quarantined.get() {
+            return Err(refuse::stopped(self.id(), why));
+        }
         let status = self.group.status();
         let status = status.borrow();
         match &status.fault {

@@ -6,6 +6,7 @@
 
 use crate::{
     components::Components,
+    digests::Digests,
     feed::Feed,
     guests::GuestThreads,
     refuse,
@@ -48,10 +49,13 @@ pub(crate) struct Executor {
     pub(crate) components: Components,
     pub(crate) guests: GuestThreads,
     pub(crate) feed: Arc<Feed>,
+    pub(crate) digests: Arc<Digests>,
     pub(crate) published: Shown<Published>,
     pub(crate) snapshot_due: Arc<Notify>,
     pub(crate) last_cut: LastCut,
     pub(crate) sources: Sources,
+    #[cfg(test)]
+    pub(crate) tamper: crate::quarantine::tests::Tamper,
 }
 
 #[async_trait]
@@ -66,6 +70,8 @@ impl StateMachine for Executor {
         let programs = self.programs(&entries)?;
         hold(&self.components, &self.sources, programs).await?;
         let mut replica = self.replica.take().ok_or_else(lost)?;
+        #[cfg(test)]
+        self.tamper.touch(self.community, &mut replica);
         let guests = self.guests.clone();
         let (replica, executed) = guests
             .run_and_clear(move || {
@@ -79,6 +85,8 @@ impl StateMachine for Executor {
         self.replica = Some(replica);
         let Executed { replies, transitions } = executed?;
         self.count(&transitions);
+        self.digests
+            .push(transitions.iter().flatten().map(|transition| (transition.sequence, transition.digest)));
         self.feed
             .push(transitions)
             .await
@@ -93,6 +101,8 @@ impl StateMachine for Executor {
     async fn capture(&mut self) -> Result<Box<dyn SnapshotBuilder>, Fault> {
         let fingerprint = match self.loader {
             Loader::Native => None,
+            #[cfg(test)]
+            Loader::Scripted => None,
             Loader::Wasm(_) => Some(self.components.engine().fingerprint()),
         };
         Ok(Box::new(Builder {
@@ -116,6 +126,7 @@ impl StateMachine for Executor {
         tracing::info!(community = %self.community, sequence = %manifest.sequence, "a snapshot was installed");
         let replica = Replica::new(machine, self.loader.clone(), applied);
         self.feed.jump(replica.view().sequence());
+        self.digests.jump(replica.view().sequence(), replica.view().digest());
         self.published.set(publishable(&replica));
         self.replica = Some(replica);
         Ok(())
@@ -140,7 +151,7 @@ impl Executor {
 
     /// The programs that these entries may run: the one in force, and those that they activate.
     fn programs(&self, entries: &[Decoded]) -> Result<Vec<ProgramManifest>, Fault> {
-        if matches!(self.loader, Loader::Native) {
+        if !matches!(self.loader, Loader::Wasm(_)) {
             return Ok(Vec::new());
         }
         let in_force = self.replica()?.program();

@@ -75,6 +75,7 @@ impl Node {
         } else {
             local.feed.read(from, limit).await?
         };
+        local.must_run()?;
         Ok(HistoryRead { transitions, oldest, newest })
     }
 }
@@ -129,7 +130,8 @@ impl Following {
         }
         // The wait is bounded, so that a replica that stops meanwhile is noticed.
         let news = local.feed.next(self.next, PAGE_MAX as usize);
-        self.node.runtime().timeout(FOLLOW_WAIT, news).await.unwrap_or(Ok(Vec::new()))
+        let news = self.node.runtime().timeout(FOLLOW_WAIT, news).await.unwrap_or(Ok(Vec::new()))?;
+        local.must_run().map(|()| news)
     }
 
     async fn next_elsewhere(&mut self) -> Result<Vec<Transition>, Refusal> {

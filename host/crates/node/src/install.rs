@@ -128,6 +128,7 @@ impl Node {
     pub fn program(&self, community: &str) -> Result<ProgramInfo, Refusal> {
         let id = self.find(community)?;
         let here = self.hosted(id).ok_or_else(|| self.no_replica(id))?;
+        here.must_run()?;
         let view = here.view();
         let versions = view
             .programs()

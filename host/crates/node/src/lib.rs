@@ -5,8 +5,11 @@
 //! where is in the `directory`, which `reconcile` makes true.
 
 mod admin;
+mod bring_back;
 mod community;
+mod compare;
 mod components;
+mod digests;
 mod directory;
 mod directory_client;
 mod execute;
@@ -20,7 +23,9 @@ mod node;
 mod peer;
 mod presence;
 mod propose;
+mod quarantine;
 mod query;
+mod rebuild;
 mod reconcile;
 mod refuse;
 mod replica;
@@ -38,6 +43,7 @@ pub use identity::{Addresses, Birth, Identity, IdentityError};
 pub use install::{ComponentInfo, HOLD_PATIENCE, ProgramInfo, ProgramSpec};
 pub use node::{Node, NodeOptions, StartError};
 pub use peer::HistoryRead;
+pub use quarantine::Quarantined;
 pub use query::{Answer, Consistency, QueryAnswer, Scanned};
 pub use space::{FreeBytes, Reserve};
 pub use status::{MemberStatus, NodeStatus, ReplicaStatus};

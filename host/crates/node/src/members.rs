@@ -108,7 +108,7 @@ impl Node {
         Err(Refusal::new(Code::TimedOut, "nobody took over leadership in time: retry later"))
     }
 
-    async fn change_replicas(&self, operation: DirectoryOperation) -> Result<ReplicaId, Refusal> {
+    pub(crate) async fn change_replicas(&self, operation: DirectoryOperation) -> Result<ReplicaId, Refusal> {
         match self.change_directory(operation).await? {
             DirectoryResult::Replica(replica) => Ok(replica),
             other => Err(unexpected(&other)),
@@ -141,7 +141,7 @@ impl Node {
         ))
     }
 
-    async fn wait_for_members(
+    pub(crate) async fn wait_for_members(
         &self,
         community: CommunityId,
         is_done: impl Fn(&ReplicaStatus) -> bool,
@@ -182,7 +182,7 @@ impl Node {
             .max_by_key(|status| status.term)
     }
 
-    fn record(&self, community: CommunityId) -> Result<CommunityRecord, Refusal> {
+    pub(crate) fn record(&self, community: CommunityId) -> Result<CommunityRecord, Refusal> {
         DirectoryView(&self.directory()).community(community).ok_or_else(|| self.no_replica(community))
     }
 }

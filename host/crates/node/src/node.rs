@@ -1,6 +1,7 @@
 //! The node: what it holds, how it starts and how it ends. Each verb is in a file of its own.
 
 use crate::{
+    bring_back::{self, Awaited},
     community::{Community, Hosted, Shared},
     components::Components,
     directory::view::DirectoryView,
@@ -8,6 +9,7 @@ use crate::{
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
     peer::{ask::Peers, serve::Server},
+    quarantine::{self, QuarantinedHere},
     query::Consistency,
     reconcile, refuse,
     snapshots::Fetcher,
@@ -30,9 +32,9 @@ use althing_core::{
 };
 use althing_engine::Engine;
 use althing_store::port::{Store, StoreError};
-use futures::StreamExt as _;
 use std::{
     collections::BTreeMap,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
@@ -40,8 +42,6 @@ use tokio::sync::Notify;
 
 /// The fact under which the communities that a node hosts are remembered.
 const HOSTED_FACT: &str = "hosted";
-/// Communities that are brought back at the same time after a restart.
-const BACK_AT_ONCE: usize = 8;
 /// How long a name that is not known may wait for the directory.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long handing leadership over may take at shutdown, for each community.
@@ -68,6 +68,8 @@ pub struct NodeOptions {
     pub log_kept: Option<u64>,
     /// Room that is kept on its disk; none: nobody looks.
     pub reserve: Option<Reserve>,
+    /// Where evidence of a replica that differed is kept; none: in the log only.
+    pub evidence: Option<PathBuf>,
 }
 
 /// Why a node did not start.
@@ -99,18 +101,14 @@ struct Inner {
     awaited: Mutex<BTreeMap<CommunityId, Awaited>>,
     /// Believed leaders of communities that are led elsewhere.
     leaders: Mutex<BTreeMap<CommunityId, NodeId>>,
+    /// Replicas here that were found to differ.
+    quarantined: Mutex<QuarantinedHere>,
+    evidence: Option<PathBuf>,
     reconcile_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<Task>>,
     directory_session: crate::directory_client::Session,
     started: Duration,
-}
-
-/// A community that was hosted when the node last ran and is not back.
-pub(crate) struct Awaited {
-    pub(crate) hosted: Hosted,
-    /// Whether it cannot come back: its replica has to be removed and added again.
-    pub(crate) has_failed: bool,
 }
 
 impl Node {
@@ -127,6 +125,11 @@ impl Node {
             peers.set_address(record.node, &record.peer_address);
         }
         peers.set_address(identity.node, &options.addresses.peer);
+        let quarantined = quarantine::remembered(&*options.store.archive).await.map_err(StartError::Store)?;
+        if let Some(system) = quarantined.get(&CommunityId::SYSTEM) {
+            let why = format!("the system community's replica here is {}", system.why);
+            return Err(StartError::Fault(Fault::new(why)));
+        }
         let system = Community::start(&shared, system_hosted(&identity), no_sources()).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
@@ -135,6 +138,8 @@ impl Node {
             communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
             awaited: Mutex::default(),
             leaders: Mutex::default(),
+            quarantined: Mutex::new(quarantined),
+            evidence: options.evidence,
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -148,13 +153,14 @@ impl Node {
         };
         let node = Self { inner: Arc::new(inner) };
         let hosted = node.remembered().await.map_err(StartError::Store)?;
-        let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, has_failed: false });
+        let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, failed: None });
         node.awaited().extend(hosted.into_iter().map(awaited));
         let runtime = node.runtime();
         let mut tasks = vec![
-            runtime.spawn("bring back", bring_back(node.clone())),
+            runtime.spawn("bring back", bring_back::run(node.clone())),
             runtime.spawn("reconcile", reconcile::run(node.clone())),
             runtime.spawn("presence", crate::presence::run(node.clone())),
+            runtime.spawn("compare", crate::compare::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
@@ -279,6 +285,14 @@ impl Node {
     /// The communities that were hosted and are not back yet, or cannot come back.
     pub(crate) fn awaited(&self) -> MutexGuard<'_, BTreeMap<CommunityId, Awaited>> {
         self.inner.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn quarantined_here(&self) -> MutexGuard<'_, QuarantinedHere> {
+        self.inner.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn evidence_folder(&self) -> Option<&Path> {
+        self.inner.evidence.as_deref()
     }
 
     /// The community on this node, if it has a replica.
@@ -452,30 +466,10 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         fetcher,
         log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
         space: Space::default(),
+        #[cfg(test)]
+        tamper: crate::quarantine::tests::Tamper::default(),
     };
     Ok((shared, pool("ask")?, peers))
-}
-
-/// Starts what this node hosted when it last ran, whether the directory can be read or not. In the
-/// background: one may wait for a component, and a fault in one never stops another (P3).
-async fn bring_back(node: Node) {
-    let awaited: Vec<Hosted> = node.awaited().values().map(|awaited| awaited.hosted.clone()).collect();
-    futures::stream::iter(awaited)
-        .for_each_concurrent(BACK_AT_ONCE, |hosted| async {
-            let (node, id) = (node.clone(), hosted.community);
-            match Community::start(node.shared(), hosted, node.sources_of(id)).await {
-                Ok(community) => {
-                    node.communities().insert(id, community);
-                    node.awaited().remove(&id);
-                }
-                // It stays among those that are awaited, so that what it stored is left alone.
-                Err(fault) => {
-                    node.awaited().entry(id).and_modify(|awaited| awaited.has_failed = true);
-                    tracing::error!(community = %id, fault = refuse::chain(&fault), "a community could not be started");
-                }
-            }
-        })
-        .await;
 }
 
 /// The system community as every node hosts it.

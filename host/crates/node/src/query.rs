@@ -148,6 +148,7 @@ impl Node {
         let run = move || program.wasm.query(&context, &question, overlay, fuel);
         let asked = self.askers().run(run).await.map_err(|fault| refuse::fault(&fault))?;
         let asked = asked.map_err(|fault| refuse::fault(&fault))?;
+        local.must_run()?;
         let answer = match asked.end {
             End::Accept(answer) => Answer::Given(answer),
             End::Reject(rejection) => Answer::Rejected(rejection),
@@ -184,6 +185,12 @@ impl Node {
         consistency: Consistency,
     ) -> Result<View, Refusal> {
         local.must_run()?;
+        let view = self.view_when(local, consistency).await?;
+        // It may have been found to differ meanwhile.
+        local.must_run().map(|()| view)
+    }
+
+    async fn view_when(&self, local: &Arc<Community>, consistency: Consistency) -> Result<View, Refusal> {
         match consistency {
             Consistency::Local => Ok(local.view()),
             Consistency::AtLeast(sequence) => {

@@ -4,12 +4,11 @@
 //! and at what should be, does the next thing that is missing, and may be broken off anywhere: the
 //! next round goes on. Starting a group that runs and founding one that has begun do nothing.
 
+mod next;
+
 use crate::{
     community::{Community, Hosted},
-    directory::{
-        record::{CommunityRecord, ReplicaRecord},
-        view::DirectoryView,
-    },
+    directory::{record::CommunityRecord, view::DirectoryView},
     identity,
     node::Node,
     refuse,
@@ -19,6 +18,7 @@ use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     program::Fault,
 };
+use next::{Change, next_change};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -29,9 +29,6 @@ use std::{
 const EVERY: Duration = Duration::from_millis(250);
 /// How long a change of members may hold the others up; it goes on by itself.
 const ALIGN_PATIENCE: Duration = Duration::from_secs(2);
-/// A learner that is this close to the leader's log, in entries, may be given its vote.
-const CAUGHT_UP: u64 = 500;
-
 /// Runs as long as the node.
 pub(crate) async fn run(node: Node) {
     loop {
@@ -44,6 +41,9 @@ pub(crate) async fn run(node: Node) {
 }
 
 async fn round(node: &Node) -> Result<(), Fault> {
+    if let Err(refusal) = node.system().must_run() {
+        return Err(Fault::because("the directory here cannot be trusted", refusal));
+    }
     let directory = node.directory();
     let view = DirectoryView(&directory);
     let records = view.communities();
@@ -146,20 +146,13 @@ fn member(node: &Node, view: &DirectoryView<'_>, id: NodeId) -> Member {
     Member { node: id, address }
 }
 
-/// The next change that brings a group's members closer to what the directory says.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    AddLearner(ReplicaId, NodeId),
-    SetVoters(BTreeSet<ReplicaId>),
-    RemoveLearner(ReplicaId),
-}
-
 /// Brings the members of a group that this node leads one step closer to the directory.
 async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     let status = here.status();
     let Some(change) = next_change(&status, &record.replicas) else { return };
     if let Change::SetVoters(voters) = &change
-        && !are_up(node, record, voters.iter().filter(|voter| !status.voters.contains_key(voter))).await
+        && !(are_up(node, record, voters.iter().filter(|voter| !status.voters.contains_key(voter))).await
+            && keeps_quorum(node, record.id, &status, voters).await)
     {
         return;
     }
@@ -196,39 +189,26 @@ async fn are_up(node: &Node, record: &CommunityRecord, replicas: impl Iterator<I
     futures::future::join_all(asked).await.into_iter().all(|is_up| is_up)
 }
 
-fn next_change(status: &GroupStatus, wanted: &BTreeMap<ReplicaId, ReplicaRecord>) -> Option<Change> {
-    if status.is_joint {
-        return None;
+/// Whether votes may be taken: a quorum of those who keep theirs answers. Else the group would stand
+/// between two configurations until enough of them are back.
+async fn keeps_quorum(
+    node: &Node,
+    community: CommunityId,
+    status: &GroupStatus,
+    voters: &BTreeSet<ReplicaId>,
+) -> bool {
+    if status.voters.keys().all(|voter| voters.contains(voter)) {
+        return true;
     }
-    let is_member =
-        |replica: &ReplicaId| status.voters.contains_key(replica) || status.learners.contains_key(replica);
-    if let Some((&replica, record)) = wanted.iter().find(|(replica, _)| !is_member(replica)) {
-        return Some(Change::AddLearner(replica, record.node));
-    }
-    // 0: it has never answered. In a young group that would be close enough.
-    let is_close = |&matched: &u64| matched > 0 && matched + CAUGHT_UP >= status.last_index;
-    let has_caught_up = |replica: &ReplicaId| {
-        status.voters.contains_key(replica) || status.matched.get(replica).is_some_and(is_close)
-    };
-    let mut voters: BTreeSet<ReplicaId> = wanted
-        .iter()
-        .filter(|(replica, record)| record.voter && has_caught_up(replica))
-        .map(|(&id, _)| id)
-        .collect();
-    let current: BTreeSet<ReplicaId> = status.voters.keys().copied().collect();
-    // Votes are given before they are taken, and an even number is passed through only when there
-    // is nothing to wait for: else the newest of those who would get a vote waits.
-    let all_wanted = wanted.values().filter(|record| record.voter).count();
-    if voters.len() != all_wanted && voters.len().is_multiple_of(2) {
-        let newest = voters.iter().rev().find(|voter| !current.contains(voter)).copied();
-        newest.map(|newest| voters.remove(&newest));
-    }
-    let is_worth_it = voters.len() == all_wanted || voters.len() % 2 == 1 && voters.len() > current.len();
-    if !voters.is_empty() && voters != current && is_worth_it {
-        return Some(Change::SetVoters(voters));
-    }
-    let unwanted = status.learners.keys().find(|replica| !wanted.contains_key(replica));
-    unwanted.map(|&replica| Change::RemoveLearner(replica))
+    let asked = status.voters.iter().filter(|(replica, _)| voters.contains(replica));
+    let asked = asked.map(async |(replica, member)| {
+        let told = node.replica_status_on(member.node, community).await;
+        told.is_ok_and(|status| status.replica == *replica && status.fault.is_none())
+    });
+    let up = futures::future::join_all(asked).await.into_iter().filter(|&is_up| is_up).count();
+    // Those who get their vote by the same change have just answered.
+    let fresh = voters.iter().filter(|voter| !status.voters.contains_key(voter)).count();
+    up + fresh > voters.len() / 2
 }
 
 /// Stops and forgets replicas that should not be here any more: those of communities that are
@@ -280,7 +260,7 @@ fn life(node: &Node, id: CommunityId) -> Life {
     }
     match node.awaited().get(&id) {
         None => Life::None,
-        Some(awaited) if awaited.has_failed => Life::Here { replica: awaited.hosted.replica, term: 0 },
+        Some(awaited) if awaited.failed.is_some() => Life::Here { replica: awaited.hosted.replica, term: 0 },
         Some(_) => Life::Coming,
     }
 }
@@ -296,6 +276,7 @@ async fn remove(node: &Node, id: CommunityId) {
     };
     // Last: broken off before, it is hosted again after the restart and leaves again.
     node.awaited().remove(&id);
+    node.end_quarantine(id).await;
     remember(node).await;
     if let Err(error) = removed {
         tracing::error!(community = %id, error = refuse::chain(&error), "what a community left could not be removed");
@@ -305,92 +286,5 @@ async fn remove(node: &Node, id: CommunityId) {
 async fn remember(node: &Node) {
     if let Err(error) = node.remember_hosted().await {
         tracing::error!(error = refuse::chain(&error), "what this node hosts could not be remembered");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Change, next_change};
-    use crate::directory::record::ReplicaRecord;
-    use althing_consensus::port::{GroupStatus, Member};
-    use althing_core::ids::{NodeId, ReplicaId};
-    use std::collections::{BTreeMap, BTreeSet};
-
-    fn group(voters: &[u64], learners: &[(u64, u64)]) -> GroupStatus {
-        let member = |id: u64| (ReplicaId(id), Member { node: NodeId(id), address: String::new() });
-        GroupStatus {
-            voters: voters.iter().map(|&id| member(id)).collect(),
-            learners: learners.iter().map(|&(id, _)| member(id)).collect(),
-            matched: learners.iter().map(|&(id, matched)| (ReplicaId(id), matched)).collect(),
-            last_index: 10_000,
-            ..GroupStatus::default()
-        }
-    }
-
-    fn wanted(replicas: &[(u64, bool)]) -> BTreeMap<ReplicaId, ReplicaRecord> {
-        replicas
-            .iter()
-            .map(|&(id, voter)| (ReplicaId(id), ReplicaRecord { node: NodeId(id), voter }))
-            .collect()
-    }
-
-    fn ids(ids: &[u64]) -> BTreeSet<ReplicaId> {
-        ids.iter().copied().map(ReplicaId).collect()
-    }
-
-    #[test]
-    fn a_group_that_matches_is_left_alone() {
-        assert_eq!(next_change(&group(&[1], &[(2, 0)]), &wanted(&[(1, true), (2, false)])), None);
-    }
-
-    #[test]
-    fn a_missing_replica_is_first_a_learner() {
-        let change = next_change(&group(&[1], &[]), &wanted(&[(1, true), (2, true)]));
-        assert_eq!(change, Some(Change::AddLearner(ReplicaId(2), NodeId(2))));
-    }
-
-    #[test]
-    fn a_learner_gets_its_vote_only_when_it_has_caught_up() {
-        let want = wanted(&[(1, true), (2, true)]);
-        assert_eq!(next_change(&group(&[1], &[(2, 0)]), &want), None);
-        assert_eq!(next_change(&group(&[1], &[(2, 9_900)]), &want), Some(Change::SetVoters(ids(&[1, 2]))));
-    }
-
-    #[test]
-    fn a_learner_that_never_answered_gets_no_vote_in_a_young_group_either() {
-        let young = GroupStatus { last_index: 9, ..group(&[1], &[(2, 0), (3, 9)]) };
-        let want = wanted(&[(1, true), (2, true), (3, true)]);
-        assert_eq!(next_change(&young, &want), None);
-    }
-
-    #[test]
-    fn one_that_never_comes_does_not_keep_the_others_from_their_votes() {
-        let status = group(&[1], &[(2, 9_900), (3, 0), (4, 9_900), (5, 9_900)]);
-        let want = wanted(&[(1, true), (2, true), (3, true), (4, true), (5, true)]);
-        assert_eq!(next_change(&status, &want), Some(Change::SetVoters(ids(&[1, 2, 4]))));
-        let status = group(&[1, 2, 4], &[(3, 0), (5, 9_900)]);
-        assert_eq!(next_change(&status, &want), None);
-    }
-
-    #[test]
-    fn an_even_number_of_votes_waits_for_the_odd_one() {
-        let want = wanted(&[(1, true), (2, true), (3, true)]);
-        assert_eq!(next_change(&group(&[1], &[(2, 9_900), (3, 0)]), &want), None);
-        assert_eq!(
-            next_change(&group(&[1], &[(2, 9_900), (3, 9_900)]), &want),
-            Some(Change::SetVoters(ids(&[1, 2, 3])))
-        );
-    }
-
-    #[test]
-    fn a_voter_that_is_not_wanted_loses_its_vote_and_a_learner_its_place() {
-        assert_eq!(
-            next_change(&group(&[1, 2, 3], &[]), &wanted(&[(1, true), (2, true)])),
-            Some(Change::SetVoters(ids(&[1, 2])))
-        );
-        assert_eq!(
-            next_change(&group(&[1], &[(2, 9_900)]), &wanted(&[(1, true)])),
-            Some(Change::RemoveLearner(ReplicaId(2)))
-        );
     }
 }

@@ -23,7 +23,11 @@ pub(crate) enum Loader {
     /// The system community's program, whatever the manifest says.
     Native,
     /// Components.
+    #[cfg_attr(test, expect(dead_code, reason = "this crate's own tests run scripts"))]
     Wasm(Engine),
+    /// Scripts, in tests of this crate.
+    #[cfg(test)]
+    Scripted,
 }
 
 impl Programs for Loader {
@@ -31,6 +35,8 @@ impl Programs for Loader {
         match self {
             Self::Native => Ok(Box::new(directory::program::Directory)),
             Self::Wasm(engine) => engine.load(manifest),
+            #[cfg(test)]
+            Self::Scripted => althing_core::testing::ScriptedPrograms::default().load(manifest),
         }
     }
 }
@@ -108,6 +114,17 @@ impl Decoded {
 impl Replica {
     pub(crate) fn new(machine: Machine, loader: Loader, applied: AppliedState) -> Self {
         Self { machine, loader, applied, wal_bytes: 0, due: None }
+    }
+
+    /// Flips the last byte of a value, behind everybody's back.
+    #[cfg(test)]
+    pub(crate) fn flip(&mut self, key: &[u8]) {
+        use althing_core::state::Keyspace;
+        let mut state = self.machine.state().clone();
+        let mut value = state.get(Keyspace::Program, key).expect("there is something to flip").to_vec();
+        *value.last_mut().expect("it is not empty") ^= 1;
+        state.put(Keyspace::Program, key, Some(value.into()));
+        self.machine = Machine::restore(state).expect("the header is untouched");
     }
 
     pub(crate) fn view(&self) -> View {

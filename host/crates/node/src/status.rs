@@ -1,6 +1,7 @@
 //! What a node says of itself and of its replicas.
 
 use crate::{
+    bring_back::Awaited,
     community::Community,
     directory::{record::NodeRecord, view::DirectoryView},
     identity::Identity,
@@ -90,6 +91,34 @@ pub struct NodeStatus {
     pub uptime: Duration,
 }
 
+/// What there is to say of a replica that could not be brought back.
+fn failed_status(awaited: &Awaited) -> Option<ReplicaStatus> {
+    let fault = awaited.failed.clone()?;
+    let hosted = &awaited.hosted;
+    Some(ReplicaStatus {
+        community: hosted.community,
+        name: hosted.name.clone(),
+        replica: hosted.replica,
+        role: Role::Stopped,
+        leader_node: NodeId(0),
+        term: 0,
+        last_index: 0,
+        committed_index: 0,
+        applied_index: 0,
+        snapshot_index: 0,
+        sequence: Sequence(0),
+        digest: Hash::default(),
+        state_bytes: 0,
+        state_keys: 0,
+        members: Vec::new(),
+        are_members_settled: false,
+        oldest_sequence: Sequence(0),
+        fault: Some(fault),
+        waiting: 0,
+        subscribers: 0,
+    })
+}
+
 impl Node {
     /// This node, and what it knows of the cluster.
     pub async fn status(&self) -> NodeStatus {
@@ -98,6 +127,7 @@ impl Node {
         for community in &communities {
             replicas.push(self.replica_status(community).await);
         }
+        replicas.extend(self.awaited().values().filter_map(failed_status));
         NodeStatus {
             identity: self.identity().clone(),
             fingerprint: self.engine().fingerprint(),

@@ -179,6 +179,8 @@ impl Node {
         let mut outcomes = Vec::with_capacity(count);
         for answer in answers {
             outcomes.push(match answer.await {
+                // What one that differs made of it is not told: whoever leads next says.
+                Ok(Ok(_)) if local.must_run().is_err() => Err(refuse::unknown_outcome(local.id())),
                 Ok(Ok(reply)) => submitted(reply),
                 Ok(Err(refusal)) => Err(refusal),
                 Err(_) => Err(refuse::unknown_outcome(local.id())),

@@ -1,7 +1,13 @@
 //! What programs see that know nothing of us: reflection, health, pages, statuses, ids.
 
 use crate::house::{House, within};
+use althing_core::{
+    codec,
+    ids::{CommunityId, ReplicaId, Sequence},
+};
+use althing_node::Quarantined;
 use althing_proto::v1::ListCommunitiesRequest;
+use althing_store::port::Store;
 use futures::stream;
 use tonic::Request;
 use tonic_health::pb::{
@@ -59,6 +65,28 @@ async fn health_and_readiness_follow_the_node() {
     assert_eq!(line, "HTTP/1.1 503 Service Unavailable");
     assert!(rest.contains("shutting down"), "{rest}");
     assert_eq!(house.get("/healthz").await.0, "HTTP/1.1 200 OK", "it is alive all the same");
+    house.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarantined_replica_shows_on_the_page_of_readiness_and_in_the_metrics() {
+    let store = Store::memory();
+    let quarantined = Quarantined {
+        community: CommunityId(7),
+        name: "guild".to_owned(),
+        replica: ReplicaId(3),
+        sequence: Sequence(41),
+        why: "quarantined: it differs".to_owned(),
+    };
+    let record = codec::encode(&vec![quarantined.clone()]);
+    store.archive.put_fact("quarantined", record.into()).await.unwrap();
+    let house = House::open_on(store).await;
+    assert_eq!(house.node.quarantined(), [quarantined]);
+    let (line, page) = house.get("/readyz").await;
+    assert_eq!(line, "HTTP/1.1 200 OK", "the others are served");
+    assert!(page.contains("guild (replica 3) is quarantined: it differs"), "{page}");
+    let (_, page) = house.get("/metrics").await;
+    assert!(page.contains(r#"althing_replica_quarantined{community="guild"} 1"#), "{page}");
     house.close().await;
 }
 

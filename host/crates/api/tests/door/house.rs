@@ -40,9 +40,14 @@ pub(crate) struct House {
 impl House {
     /// Built and open; ready to serve.
     pub(crate) async fn open() -> Self {
+        Self::open_on(Store::memory()).await
+    }
+
+    /// As [`Self::open`], on a store with something in it.
+    pub(crate) async fn open_on(store: Store) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let node = node(address).await;
+        let node = node(address, store).await;
         let (stop, stopped) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or_default() };
         let serving = tokio::spawn(serve(node.clone(), listener, ServeOptions::default(), shutdown));
@@ -98,12 +103,11 @@ impl House {
     }
 }
 
-async fn node(api: SocketAddr) -> Node {
+async fn node(api: SocketAddr, store: Store) -> Node {
     let runtime = Runtime::tokio();
     let network = MemoryNetwork::new(runtime.clone());
     let me = NodeId(1);
     let transport: Arc<dyn PeerTransport> = network.transport(me);
-    let store = Store::memory();
     let addresses = Addresses { peer: MemoryNetwork::address(me), api: api.to_string() };
     let settled = Identity::settle(Birth::Bootstrap, &addresses, &store.archive, &transport, &runtime);
     let options = NodeOptions {
@@ -116,6 +120,7 @@ async fn node(api: SocketAddr) -> Node {
         guest_threads: 1,
         log_kept: None,
         reserve: None,
+        evidence: None,
     };
     let node = within(Node::start(options)).await.unwrap();
     let handlers = Handlers::new().with("node/", node.peer_handler()).with("raft/", node.consensus_handler());

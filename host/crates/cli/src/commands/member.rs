@@ -1,7 +1,7 @@
 //! `althing member`: on which nodes a community has replicas, and which of them vote.
 
 use crate::{context::Context, show::Done};
-use althing_core::ids::NodeId;
+use althing_core::ids::{NodeId, ReplicaId};
 use clap::{Args, Subcommand};
 
 const ADD: &str = "\
@@ -13,12 +13,16 @@ Example:
 const REMOVE: &str = "\
 Example:
   althing member remove roster 2";
+const REBUILD: &str = "\
+Examples:
+  althing member rebuild roster 2
+  althing member rebuild roster 2 --replica 5     only if it is still replica 5";
 const TRANSFER: &str = "\
 Examples:
   althing member transfer roster        to whoever is best informed
   althing member transfer roster 3";
 
-/// Replicas of a community: add, promote, remove; move leadership.
+/// Replicas of a community: add, promote, remove, rebuild; move leadership.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Member {
     /// Adds a read-only replica on a node.
@@ -30,6 +34,7 @@ pub(crate) enum Member {
     /// Removes the replica of a node.
     #[command(after_help = REMOVE)]
     Remove(Place),
+    Rebuild(Rebuild),
     Transfer(Transfer),
 }
 
@@ -40,6 +45,23 @@ pub(crate) struct Place {
     community: String,
     /// The node, by id (`althing status` lists them).
     node: u64,
+}
+
+/// Replaces the replica of a node by a fresh one there, and waits until it has caught up.
+///
+/// The old one leaves the group, its log and state are forgotten, and the fresh one gets them anew from
+/// the others, under an id that was never used. Refused if the others have no quorum without it. May be
+/// asked again.
+#[derive(Args, Debug)]
+#[command(after_help = REBUILD)]
+pub(crate) struct Rebuild {
+    /// The community, by name or id.
+    community: String,
+    /// The node, by id (`althing status` lists them).
+    node: u64,
+    /// Only if the replica there is still this one (`althing community show` lists them).
+    #[arg(long)]
+    replica: Option<u64>,
 }
 
 /// Moves leadership.
@@ -67,6 +89,10 @@ impl Member {
             Self::Remove(Place { community, node }) => {
                 admin.remove_replica(&community, NodeId(node)).await?;
                 format!("{community} has no replica on node {node} any more")
+            }
+            Self::Rebuild(Rebuild { community, node, replica }) => {
+                let rebuilt = admin.rebuild_replica(&community, NodeId(node), replica.map(ReplicaId)).await?;
+                format!("the replica of {community} on node {node} is rebuilt: it is {} now", rebuilt.replica)
             }
             Self::Transfer(Transfer { community, node }) => {
                 admin.transfer_leadership(&community, node.map(NodeId)).await?;

@@ -26,6 +26,11 @@ pub(crate) const VOTERS_MAX: usize = 7;
 /// Most voters of the system community.
 const SYSTEM_VOTERS_MAX: usize = 5;
 
+/// What to do instead of rebuilding a replica of the system community.
+pub(crate) const SYSTEM_REBUILD: &str = "a node lives by its replica of the system community, which is not \
+    rebuilt in place: start a new node on an empty data directory with --join, then remove this one's replicas \
+    with `althing member remove`";
+
 /// What the native program is called in a manifest.
 pub(crate) fn manifest() -> ProgramManifest {
     ProgramManifest {
@@ -110,6 +115,9 @@ fn decide(
         DirectoryOperation::Promote { community, node } => promote(records, community, node),
         DirectoryOperation::RemoveReplica { community, node } => remove_replica(records, community, node),
         DirectoryOperation::RecordComponent(entry) => record_component(records, entry),
+        DirectoryOperation::RebuildReplica { community, node, replica } => {
+            rebuild_replica(records, community, node, replica)
+        }
     }
 }
 
@@ -322,6 +330,41 @@ fn remove_replica(
     }
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(replica))
+}
+
+/// The fresh one votes if the old one did. Asked again, it answers who has the place now.
+fn rebuild_replica(
+    records: &mut Records<'_>,
+    community: CommunityId,
+    node: NodeId,
+    replica: ReplicaId,
+) -> Result<DirectoryResult, Stop> {
+    let mut record = records.community(community)?;
+    let here = replica_on(&record, node)?;
+    if here > replica {
+        return Ok(DirectoryResult::Replica(here));
+    }
+    if here < replica {
+        return reject(
+            "no-replica",
+            format!("the replica of {} on node {node} is {here}, not {replica}", record.name),
+        );
+    }
+    if community == CommunityId::SYSTEM {
+        return reject("bad-request", SYSTEM_REBUILD);
+    }
+    let old = record.replicas.remove(&here).expect("it was just found there");
+    if !record.replicas.values().any(|replica| replica.voter) {
+        return reject(
+            "bad-members",
+            format!("nobody else votes in {}: add and promote another replica first", record.name),
+        );
+    }
+    let fresh = record.next_replica;
+    record.next_replica = fresh.next();
+    record.replicas.insert(fresh, old);
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Replica(fresh))
 }
 
 fn replica_on(record: &CommunityRecord, node: NodeId) -> Result<ReplicaId, Stop> {

@@ -107,6 +107,8 @@ pub(crate) enum DirectoryOperation {
     RemoveReplica { community: CommunityId, node: NodeId },
     /// Records a component.
     RecordComponent(ComponentEntry),
+    /// Puts a fresh replica in the place of this one, on the same node; once for each replica.
+    RebuildReplica { community: CommunityId, node: NodeId, replica: ReplicaId },
 }
 
 /// What a directory operation answers.

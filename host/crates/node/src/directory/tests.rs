@@ -220,6 +220,54 @@ fn a_replica_is_promoted_and_the_last_vote_stays() {
 }
 
 #[test]
+fn a_replica_is_rebuilt_once_under_an_id_that_was_never_used() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    cluster.create("pair", &[1, 2]).unwrap();
+    let community = CommunityId(1);
+    let rebuild = |node, replica| DirectoryOperation::RebuildReplica {
+        community,
+        node: NodeId(node),
+        replica: ReplicaId(replica),
+    };
+    assert_eq!(cluster.change(&rebuild(2, 2)), Ok(DirectoryResult::Replica(ReplicaId(3))));
+    assert_eq!(cluster.change(&rebuild(2, 2)), Ok(DirectoryResult::Replica(ReplicaId(3))), "asked again");
+    let record = cluster.record(1).unwrap();
+    let voter = |node| ReplicaRecord { node: NodeId(node), voter: true };
+    assert_eq!(
+        record.replicas.into_iter().collect::<Vec<_>>(),
+        [(ReplicaId(1), voter(1)), (ReplicaId(3), voter(2))]
+    );
+    assert!(!record.founders.contains_key(&ReplicaId(3)), "it founds nothing");
+    assert_eq!(cluster.change(&rebuild(2, 3)), Ok(DirectoryResult::Replica(ReplicaId(4))));
+    assert_eq!(cluster.change(&rebuild(2, 9)), Err("no-replica".to_owned()), "no such life yet");
+    assert_eq!(cluster.change(&rebuild(9, 1)), Err("no-replica".to_owned()));
+}
+
+#[test]
+fn a_learner_that_is_rebuilt_gets_no_vote_and_the_last_voter_is_not_rebuilt() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    cluster.create("first", &[1]).unwrap();
+    let community = CommunityId(1);
+    cluster.change(&DirectoryOperation::AddReplica { community, node: NodeId(2) }).unwrap();
+    let rebuild = |node, replica| DirectoryOperation::RebuildReplica {
+        community,
+        node: NodeId(node),
+        replica: ReplicaId(replica),
+    };
+    assert_eq!(cluster.change(&rebuild(2, 2)), Ok(DirectoryResult::Replica(ReplicaId(3))));
+    assert!(!cluster.record(1).unwrap().replicas[&ReplicaId(3)].voter);
+    assert_eq!(cluster.change(&rebuild(1, 1)), Err("bad-members".to_owned()));
+    let system = DirectoryOperation::RebuildReplica {
+        community: CommunityId::SYSTEM,
+        node: NodeId(1),
+        replica: ReplicaId(1),
+    };
+    assert_eq!(cluster.change(&system), Err("bad-request".to_owned()));
+}
+
+#[test]
 fn the_system_community_is_not_deleted() {
     let mut cluster = Cluster::founded();
     let community = CommunityId::SYSTEM;

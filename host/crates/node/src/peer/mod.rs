@@ -11,7 +11,7 @@ use althing_consensus::peers::ClusterId;
 use althing_core::{
     actor::Actor,
     batch::Command,
-    ids::{Hash, NodeId, ReplicaId, Sequence},
+    ids::{CommunityId, Hash, NodeId, ReplicaId, Sequence},
     transition::Transition,
 };
 use bytes::Bytes;
@@ -41,6 +41,8 @@ pub(crate) mod method {
     pub(crate) const TRANSFER: &str = "node/transfer";
     /// `()`; answers `ReplicaStatus` of the community there.
     pub(crate) const STATUS: &str = "node/status";
+    /// A list of [`super::DigestAt`]; answers a list of `Option<Testimony>`, one for each.
+    pub(crate) const DIGESTS: &str = "node/digests";
 }
 
 /// Commands for the leader, in their order.
@@ -104,6 +106,21 @@ pub(crate) struct Piece {
 pub(crate) struct Hold {
     pub(crate) components: Vec<Hash>,
     pub(crate) sources: Vec<NodeId>,
+}
+
+/// What is this replica's digest there?
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct DigestAt {
+    pub(crate) community: CommunityId,
+    pub(crate) replica: ReplicaId,
+    pub(crate) sequence: Sequence,
+}
+
+/// A replica's digest, from its own execution.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Testimony {
+    pub(crate) sequence: Sequence,
+    pub(crate) digest: Hash,
 }
 
 /// A node wants to join.

@@ -1,6 +1,8 @@
 //! The answering side: each method by the verb that it names.
 
-use super::{Ask, ComponentPiece, Forward, Hold, Join, Joined, Piece, ReadHistory, ScanRange, method};
+use super::{
+    Ask, ComponentPiece, DigestAt, Forward, Hold, Join, Joined, Piece, ReadHistory, ScanRange, method,
+};
 use crate::{
     community::Community,
     components::PIECE_BYTES,
@@ -62,6 +64,7 @@ impl Server {
                 encode(node.transfer_from_here(&*self.leading(community)?, decode(body)?).await)
             }
             method::STATUS => encode(Ok(node.replica_status(&*self.hosted(community)?).await)),
+            method::DIGESTS => encode(Ok(node.digests_here(&decode::<Vec<DigestAt>>(body)?))),
             other => {
                 Err(Refusal::new(Code::BadRequest, format!("this node does not know the method {other:?}")))
             }

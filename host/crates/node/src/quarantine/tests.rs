@@ -1,0 +1,328 @@
+//! A replica whose live state is changed behind everybody's back: it is noticed, it serves nothing
+//! more, clients go on, and a rebuild heals it. Real nodes over memory, in virtual time; the hook that
+//! flips the byte exists in these tests only.
+
+use crate::{
+    Addresses, Birth, Consistency, Identity, Node, NodeOptions, Placement, ReplicaStatus, Role, Timing,
+    replica::Replica,
+};
+use althing_consensus::{
+    memory::MemoryNetwork,
+    peers::Handlers,
+    runtime::{Runtime, simulate},
+};
+use althing_core::{
+    actor::Actor,
+    batch::{Activation, Command, Operation},
+    ids::{CommunityId, NodeId, OperationNumber, SessionId},
+    policy::Policy,
+    refusal::{Code, Retry},
+    testing::{Step, manifest, script},
+};
+use althing_engine::{Engine, EngineOptions};
+use althing_store::memory::MemoryStore;
+use bytes::Bytes;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// Flips a byte of a replica's live state, once, before it executes the next time.
+#[derive(Clone, Default)]
+pub(crate) struct Tamper(Arc<Mutex<Option<CommunityId>>>);
+
+impl Tamper {
+    fn arm(&self, community: CommunityId) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(community);
+    }
+
+    pub(crate) fn touch(&self, community: CommunityId, replica: &mut Replica) {
+        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *armed == Some(community) {
+            *armed = None;
+            replica.flip(b"tale");
+        }
+    }
+}
+
+const GUILD: &str = "guild";
+/// Each is another course of the same story.
+const SEEDS: std::ops::Range<u64> = 0..3;
+
+/// A cluster with the community "guild", whose members tell one tale, each adding to it.
+struct Stage {
+    runtime: Runtime,
+    network: MemoryNetwork,
+    engine: Engine,
+    folder: tempfile::TempDir,
+    nodes: BTreeMap<u64, (Node, MemoryStore)>,
+    session: SessionId,
+    number: u64,
+}
+
+impl Stage {
+    async fn set(runtime: Runtime, voters: u64) -> Self {
+        let network = MemoryNetwork::new(runtime.clone());
+        let mut stage = Self {
+            runtime,
+            network,
+            engine: Engine::new(EngineOptions::default()).unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            nodes: BTreeMap::new(),
+            session: SessionId(0),
+            number: 0,
+        };
+        stage.up(1, MemoryStore::new(), Birth::Bootstrap).await;
+        for id in 2..=3 {
+            stage
+                .up(id, MemoryStore::new(), Birth::Join { address: MemoryNetwork::address(NodeId(1)) })
+                .await;
+        }
+        let nodes = (1..=voters).map(NodeId).collect();
+        let first = stage.node(1);
+        let mut policy = Policy::default();
+        policy.retention.snapshot_transitions = 40;
+        let made = first.create_community(GUILD.to_owned(), Placement::Nodes(nodes), Timing::LAN, policy);
+        let id = made.await.unwrap().id;
+        let activation = Activation { actor: Actor::default(), program: manifest("1", &[], &[]) };
+        first.command(id, Command::Activate(activation)).await.unwrap();
+        let opened = first.open_session(GUILD, Actor::default()).await.unwrap();
+        stage.session = SessionId(opened.receipt.sequence.0);
+        stage
+    }
+
+    async fn up(&mut self, id: u64, store: MemoryStore, birth: Birth) {
+        let transport = self.network.transport(NodeId(id));
+        let addresses = Addresses { peer: MemoryNetwork::address(NodeId(id)), api: format!("api:{id}") };
+        let stored = store.store();
+        let identity = Identity::settle(birth, &addresses, &stored.archive, &transport, &self.runtime).await;
+        let options = NodeOptions {
+            identity: identity.unwrap(),
+            addresses,
+            store: stored,
+            engine: self.engine.clone(),
+            runtime: self.runtime.clone(),
+            transport,
+            guest_threads: 0,
+            log_kept: Some(20),
+            reserve: None,
+            evidence: Some(self.evidence(id)),
+        };
+        let node = Node::start(options).await.unwrap();
+        let handlers =
+            Handlers::new().with("raft/", node.consensus_handler()).with("node/", node.peer_handler());
+        self.network.serve(NodeId(id), handlers);
+        self.nodes.insert(id, (node, store));
+    }
+
+    async fn restart(&mut self, id: u64) {
+        let (node, store) = self.nodes.remove(&id).unwrap();
+        self.network.stop(NodeId(id));
+        let store = store.crash();
+        node.shutdown().await;
+        self.up(id, store, Birth::Restart).await;
+    }
+
+    fn evidence(&self, id: u64) -> std::path::PathBuf {
+        self.folder.path().join(format!("node-{id}"))
+    }
+
+    fn node(&self, id: u64) -> Node {
+        self.nodes[&id].0.clone()
+    }
+
+    async fn replica(&self, id: u64) -> Option<ReplicaStatus> {
+        let status = self.node(id).status().await;
+        status.replicas.into_iter().find(|replica| replica.name == GUILD)
+    }
+
+    async fn leader(&self) -> u64 {
+        loop {
+            for &id in self.nodes.keys() {
+                if self.replica(id).await.is_some_and(|replica| replica.role == Role::Leader) {
+                    return id;
+                }
+            }
+            self.runtime.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Adds to the tale, through one node after the other until it is answered.
+    async fn tell(&mut self) {
+        self.number += 1;
+        let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
+        let operation = Operation {
+            session: self.session,
+            number: OperationNumber(self.number),
+            acknowledged: OperationNumber(self.number - 1),
+            after: OperationNumber(0),
+            actor: Actor::default(),
+            payload: script(&[word]),
+        };
+        loop {
+            for (node, _) in self.nodes.values() {
+                let told = node.submit(GUILD, vec![operation.clone()]).await;
+                match told.unwrap_or_else(|refusal| vec![Err(refusal)]).remove(0) {
+                    Ok(_) => return,
+                    Err(refusal) => assert_ne!(refusal.code.retry(), Retry::Never, "{refusal:?}"),
+                }
+            }
+            self.runtime.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Changes a replica's state, lets clients go on, and waits until it is noticed; how long that took.
+    async fn flip(&mut self, victim: u64) -> Duration {
+        let node = self.node(victim);
+        let community = node.community(GUILD).unwrap().id;
+        node.shared().tamper.arm(community);
+        self.tell().await;
+        let began = self.runtime.monotonic();
+        while node.quarantined().is_empty() {
+            let waited = self.runtime.monotonic() - began;
+            assert!(waited < Duration::from_secs(10), "it was not noticed");
+            self.runtime.sleep(Duration::from_millis(10)).await;
+        }
+        self.runtime.monotonic() - began
+    }
+
+    async fn must_serve_nothing(&self, victim: u64) {
+        let node = self.node(victim);
+        let replica = self.replica(victim).await.unwrap();
+        assert_eq!(replica.role, Role::Stopped);
+        assert!(replica.fault.unwrap().contains("quarantined"));
+        let read = node.scan(GUILD, Bytes::new(), None, 10, Consistency::Local).await;
+        assert_eq!(read.unwrap_err().code, Code::ReplicaStopped);
+        let history = node.history(GUILD, althing_core::ids::Sequence(1), 10).await;
+        assert_eq!(history.unwrap_err().code, Code::ReplicaStopped);
+        let [kept] = &node.quarantined()[..] else { panic!("one is quarantined") };
+        assert_eq!(kept.name, GUILD);
+    }
+
+    /// All replicas at one sequence with one digest.
+    async fn must_agree(&self) {
+        let began = self.runtime.monotonic();
+        loop {
+            let mut reached = Vec::new();
+            for &id in self.nodes.keys() {
+                let replica = self.replica(id).await;
+                reached.extend(replica.filter(|replica| replica.fault.is_none()));
+            }
+            let first = reached.first().map(|replica| replica.sequence);
+            if reached.len() == 3 && reached.iter().all(|replica| Some(replica.sequence) == first) {
+                assert!(reached.windows(2).all(|pair| pair[0].digest == pair[1].digest), "{reached:?}");
+                return;
+            }
+            assert!(self.runtime.monotonic() - began < Duration::from_secs(60), "{reached:?}");
+            self.runtime.sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn close(self) {
+        for (node, _) in self.nodes.values() {
+            node.shutdown().await;
+        }
+    }
+}
+
+/// The one file of evidence in a folder.
+fn evidence(folder: &Path) -> serde_json::Value {
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    let [file] = &files[..] else { panic!("one file: {files:?}") };
+    serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+}
+
+/// The whole story, with a follower or the leader as the victim.
+async fn story(runtime: Runtime, is_leader: bool) {
+    let mut stage = Stage::set(runtime, 3).await;
+    for _ in 0..30 {
+        stage.tell().await;
+    }
+    stage.runtime.sleep(Duration::from_secs(1)).await;
+    let leader = stage.leader().await;
+    let victim = if is_leader { leader } else { 1 + leader % 3 };
+    let noticed = stage.flip(victim).await;
+    assert!(noticed <= Duration::from_secs(1), "noticed after {noticed:?}");
+    stage.must_serve_nothing(victim).await;
+
+    // Clients go on, also through the node that is no help.
+    for _ in 0..60 {
+        stage.tell().await;
+    }
+    let new = stage.leader().await;
+    assert_ne!(new, victim);
+    let told = evidence(&stage.evidence(victim));
+    let (own, theirs) = (&told["own_transition"], &told["witness_transition"]);
+    assert_eq!(own["sequence"], theirs["sequence"], "{told}");
+    assert_ne!(own["writes"], theirs["writes"], "{told}");
+    let tale = theirs["writes"][0]["value"].as_str().unwrap();
+    assert!(tale.chars().all(|word| word == '.'), "decoded: {told}");
+
+    // It stays so across a restart.
+    stage.restart(victim).await;
+    stage.runtime.sleep(Duration::from_secs(2)).await;
+    let replica = stage.replica(victim).await.expect("it is shown");
+    assert!(replica.fault.unwrap().contains("quarantined"));
+    stage.tell().await;
+
+    let old = stage.node(victim).quarantined()[0].replica;
+    let fresh = stage.node(new).rebuild_replica(GUILD, NodeId(victim), None).await.unwrap();
+    assert!(fresh > old);
+    assert_eq!(stage.node(victim).quarantined(), [], "it is over");
+    stage.tell().await;
+    stage.must_agree().await;
+    assert_eq!(stage.replica(victim).await.unwrap().replica, fresh);
+    stage.close().await;
+}
+
+#[test]
+fn a_follower_whose_state_was_changed_is_quarantined_and_a_rebuild_heals_it() {
+    for seed in SEEDS {
+        println!("seed {seed}");
+        simulate(seed, async |runtime| story(runtime, false).await);
+    }
+}
+
+#[test]
+fn a_leader_whose_state_was_changed_answers_nothing_more_and_a_rebuild_heals_it() {
+    for seed in SEEDS {
+        println!("seed {seed}");
+        simulate(seed, async |runtime| story(runtime, true).await);
+    }
+}
+
+#[test]
+fn where_no_digest_has_a_majority_all_stop() {
+    simulate(3, async |runtime| {
+        let mut stage = Stage::set(runtime, 2).await;
+        for _ in 0..10 {
+            stage.tell().await;
+        }
+        stage.flip(2).await;
+        stage.runtime.sleep(Duration::from_secs(2)).await;
+        for id in [1, 2] {
+            stage.must_serve_nothing(id).await;
+        }
+        stage.close().await;
+    });
+}
+
+#[test]
+fn replicas_that_agree_are_left_alone() {
+    simulate(4, async |runtime| {
+        let mut stage = Stage::set(runtime, 3).await;
+        for _ in 0..100 {
+            stage.tell().await;
+        }
+        stage.restart(2).await;
+        for _ in 0..20 {
+            stage.tell().await;
+        }
+        stage.runtime.sleep(Duration::from_secs(5)).await;
+        stage.must_agree().await;
+        assert!(stage.nodes.values().all(|(node, _)| node.quarantined().is_empty()));
+        stage.close().await;
+    });
+}
