@@ -1,6 +1,6 @@
 //! `althing.v1.Admin`: communities, programs, members.
 
-use crate::{answers, door::Door, fields, policy, refused::answer, upload};
+use crate::{answers, door::Door, export, fields, policy, refused::answer, upload};
 use althing_core::{
     ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
@@ -9,6 +9,7 @@ use althing_core::{
 };
 use althing_node::ProgramSpec;
 use althing_proto::{hash, v1};
+use futures::stream::BoxStream;
 use std::sync::Arc;
 use tonic::{Request, Response, Status, Streaming};
 use v1::admin_server::Admin;
@@ -122,6 +123,15 @@ impl Admin for AdminService {
         _request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
         answer(Ok(answers::status(self.0.node.status().await)))
+    }
+
+    type ExportCommunityStream = BoxStream<'static, Result<v1::ExportCommunityResponse, Status>>;
+
+    async fn export_community(
+        &self,
+        request: Request<v1::ExportCommunityRequest>,
+    ) -> Result<Response<Self::ExportCommunityStream>, Status> {
+        answer(export::open(&self.0, request.into_inner()).await)
     }
 }
 

@@ -13,6 +13,7 @@ mod answers;
 mod closing;
 mod communities;
 mod door;
+mod export;
 mod fields;
 mod gate;
 mod health;

@@ -196,7 +196,7 @@ impl Listen {
 }
 
 /// What runs guests. Components are strangers: they are compiled in a process with limits.
-fn engine(cache: PathBuf) -> anyhow::Result<Engine> {
+pub(crate) fn engine(cache: PathBuf) -> anyhow::Result<Engine> {
     let program = env::current_exe().context("the path of this program is not known")?;
     let compile =
         CompileMode::Child { program, args: vec![COMPILE_CHILD.to_owned()], allowance: Allowance::default() };

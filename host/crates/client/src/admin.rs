@@ -6,6 +6,7 @@
 
 use crate::{
     error::CallError,
+    export::{self, Export},
     nodes::{Called, Client, MESSAGE_BYTES_MAX},
 };
 use althing_core::{
@@ -280,6 +281,21 @@ impl Admin {
             .once(request, |channel, request| async move { stub(channel).create_snapshot(request).await })
             .await?;
         Ok(Sequence(told.sequence))
+    }
+
+    /// Begins an export of the replica on the answering node, up to where it is now.
+    ///
+    /// # Errors
+    /// No such community or no replica there; nobody answers.
+    pub async fn export(&self, community: &str) -> Result<Export, CallError> {
+        let request = v1::ExportCommunityRequest { community: community.to_owned() };
+        let messages = self
+            .client
+            .repeat_within(export::PATIENCE, request, |channel, request| async move {
+                stub(channel).export_community(request).await
+            })
+            .await?;
+        Ok(Export::new(messages))
     }
 
     /// Tells about the answering node, and what it knows of the cluster.

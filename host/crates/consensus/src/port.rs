@@ -340,6 +340,11 @@ pub trait Group: Send + Sync {
     /// after the timeout with false.
     async fn transfer_leadership(&self, to: Option<ReplicaId>, timeout: Duration) -> bool;
 
+    /// Entries of the log from `first` to `last`, which is executed here: ascending, so many as are read
+    /// at once, at least one if there is one. They begin later than `first`, or there are none, when a
+    /// snapshot has taken their place.
+    async fn executed(&self, first: u64, last: u64) -> Result<Vec<CommittedEntry>, Fault>;
+
     /// Asks for a snapshot now.
     async fn snapshot(&self) -> Result<(), ProposeError>;
 

@@ -20,6 +20,7 @@ pub mod limits;
 pub mod machine;
 pub mod overlay;
 pub mod policy;
+pub mod portable;
 pub mod program;
 pub mod records;
 pub mod refusal;

@@ -15,6 +15,7 @@ use althing_core::{
     machine::Machine,
     overlay::TimerSet,
     policy::{Policy, Quotas, RetentionPolicy, SessionPolicy},
+    portable::{End, Header, Kind},
     snapshot::{ChunkRef, Manifest, chunks, read_chunk, restore, state_root},
     testing::{ScriptedPrograms, Step, manifest, script},
     time::Timestamp,
@@ -276,6 +277,31 @@ fn the_systems_records_keep_their_keys_and_their_encoding() {
     }
     assert_eq!(pairs.count(), 1, "the program's own");
     check_bytes("record/digest", &machine.digest().0);
+}
+
+#[test]
+fn parts_of_exports_keep_their_encoding_and_their_kinds() {
+    let header = Header {
+        name: "counter".into(),
+        community: CommunityId(7),
+        cluster: "00ff".into(),
+        fingerprint: Hash([3; 32]),
+        listing: "a = 1\n".into(),
+        version: "0.1.0".into(),
+    };
+    check("export-header", &header);
+    let end = End {
+        sequence: Sequence(300),
+        digest: Hash([4; 32]),
+        log_index: 400,
+        entries: 5,
+        transitions: 6,
+        components: 7,
+        chunks: 8,
+    };
+    check("export-end", &end);
+    let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.text()).collect();
+    check_bytes("export-kinds", kinds.join(" ").as_bytes());
 }
 
 #[test]

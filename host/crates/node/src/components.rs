@@ -115,17 +115,23 @@ impl Components {
         if self.engine.is_prepared(hash) {
             return Ok(());
         }
-        let stored = self.archive.component(hash).await.map_err(|error| refuse::store(&error))?;
-        let bytes = match stored {
-            Some(bytes) => bytes,
-            None => {
-                let bytes = self.fetch(hash, sources).await?;
-                let stored = self.archive.put_component(hash, bytes.clone()).await;
-                stored.map_err(|error| refuse::store(&error))?;
-                bytes
-            }
-        };
+        let bytes = self.stored(hash, sources).await?;
         self.prepare(hash, bytes).await.map(|_| ())
+    }
+
+    /// A component's bytes, fetched from `sources` and stored if they are not here: a node that shares
+    /// what others have compiled may run a component that it does not store.
+    ///
+    /// # Errors
+    /// [`Code::NoComponent`] when no source has it now, or a failure of storage.
+    pub(crate) async fn stored(&self, hash: Hash, sources: &[NodeId]) -> Result<Bytes, Refusal> {
+        if let Some(bytes) = self.bytes(hash).await? {
+            return Ok(bytes);
+        }
+        let bytes = self.fetch(hash, sources).await?;
+        let stored = self.archive.put_component(hash, bytes.clone()).await;
+        stored.map_err(|error| refuse::store(&error))?;
+        Ok(bytes)
     }
 
     /// As [`Self::hold`], but waits until some source has it: what a committed activation asks for.

@@ -1,9 +1,11 @@
 //! The proposer: packs what is asked at the same time into one batch.
 //!
 //! One for each replica; only the leader's has anything to do. It is adaptive without a timer: a
-//! lone command is proposed at once, and while [`UNDER_WAY_MAX`] batches are being replicated the
-//! commands that come in gather for the next. It also proposes an empty batch when a timer falls
-//! due on an idle community.
+//! lone command is proposed at once, and while a batch is being replicated the commands that come in
+//! gather for the next. That one goes when the other is done, or earlier when [`WORTH_ANOTHER`]
+//! commands are there: a batch costs every replica a transaction, messages and an instance, whatever
+//! it holds, so small ones at the same time only take the processor from each other. It also proposes
+//! an empty batch when a timer falls due on an idle community.
 
 use crate::{execute::Published, refuse, shown::Shown, submit::each_operation};
 use althing_consensus::{
@@ -25,12 +27,13 @@ use futures::{
     future::{BoxFuture, FutureExt as _},
     stream::FuturesUnordered,
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-/// Batches that are replicated at the same time: enough to keep the disks busy, few enough that
-/// commands gather.
-const UNDER_WAY_MAX: usize = 2;
+/// Batches that are replicated at the same time.
+const UNDER_WAY_MAX: usize = 3;
+/// Commands that are worth a batch while another is under way.
+const WORTH_ANOTHER: usize = 128;
 /// Commands that may wait; more are refused with [`Code::Busy`].
 const WAITING_MAX: usize = 8192;
 /// Bytes of commands that may wait.
@@ -78,7 +81,7 @@ impl Proposer {
             runtime,
             receiver,
             clock: Hlc::default(),
-            held_over: None,
+            gathered: VecDeque::new(),
             timers_at: Duration::ZERO,
         };
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX));
@@ -149,8 +152,8 @@ struct Packing {
     runtime: Runtime,
     receiver: mpsc::Receiver<Waiting>,
     clock: Hlc,
-    /// Came out of the queue and did not fit into the batch before.
-    held_over: Option<Waiting>,
+    /// Out of the queue, for the next batch; at most as many as one holds.
+    gathered: VecDeque<Waiting>,
     /// When timers alone may next be given a batch.
     timers_at: Duration,
 }
@@ -158,23 +161,24 @@ struct Packing {
 impl Packing {
     async fn run(mut self) {
         let mut under_way = UnderWay::new();
-        loop {
-            let has_room = under_way.len() < UNDER_WAY_MAX;
-            if has_room && let Some(first) = self.held_over.take() {
-                self.propose(Some(first), &mut under_way).await;
+        let (mut taken, mut is_closed) = (Vec::new(), false);
+        while !is_closed || !self.gathered.is_empty() {
+            if self.is_worth_a_batch(under_way.len()) {
+                self.propose(&mut under_way).await;
                 continue;
             }
+            let may_take = limits::BATCH_COMMANDS_MAX - self.gathered.len();
             let timer = if under_way.is_empty() { self.timer() } else { futures::future::pending().boxed() };
             tokio::select! {
                 biased;
                 Some(()) = under_way.next(), if !under_way.is_empty() => {}
-                first = self.receiver.recv(), if has_room => match first {
-                    Some(first) => self.propose(Some(first), &mut under_way).await,
-                    None => break,
-                },
+                count = self.receiver.recv_many(&mut taken, may_take), if may_take > 0 && !is_closed => {
+                    is_closed = count == 0;
+                    self.gathered.extend(taken.drain(..));
+                }
                 () = timer => {
                     self.timers_at = self.runtime.monotonic() + TIMER_PAUSE;
-                    self.propose(None, &mut under_way).await;
+                    self.propose(&mut under_way).await;
                 }
                 Ok(()) = self.status.changed() => {}
             }
@@ -198,10 +202,18 @@ impl Packing {
         }
     }
 
-    /// Proposes `first` with everything that is waiting and fits; or, without `first`, an empty batch.
+    /// Whether what has gathered goes now.
+    fn is_worth_a_batch(&self, under_way: usize) -> bool {
+        match under_way {
+            0 => !self.gathered.is_empty(),
+            _ => under_way < UNDER_WAY_MAX && self.gathered.len() >= WORTH_ANOTHER,
+        }
+    }
+
+    /// Proposes what has gathered, as far as it fits into a batch; nothing is a batch too.
     #[tracing::instrument(name = "propose", level = "debug", skip_all, fields(community = %self.group.community(), commands))]
-    async fn propose(&mut self, first: Option<Waiting>, under_way: &mut UnderWay) {
-        let (commands, answers) = self.pack(first);
+    async fn propose(&mut self, under_way: &mut UnderWay) {
+        let (commands, answers) = self.pack();
         tracing::Span::current().record("commands", commands.len());
         each_operation(&commands, |operation| tracing::debug!(%operation, "proposed"));
         let last = self.published.read(|published| published.view.time());
@@ -221,24 +233,16 @@ impl Packing {
         }
     }
 
-    fn pack(&mut self, first: Option<Waiting>) -> (Vec<Command>, Vec<Told>) {
-        let mut commands = Vec::new();
-        let mut answers = Vec::new();
+    fn pack(&mut self) -> (Vec<Command>, Vec<Told>) {
         let mut bytes = 0;
-        let mut next = first;
-        while let Some(waiting) = next {
+        let fits = self.gathered.iter().position(|waiting| {
             bytes += waiting.bytes;
-            if bytes > limits::BATCH_BYTES_MAX && !commands.is_empty() {
-                self.held_over = Some(waiting);
-                break;
-            }
-            commands.push(waiting.command);
-            answers.push(Told { answer: waiting.answer, _room: waiting._room });
-            next = (commands.len() < limits::BATCH_COMMANDS_MAX)
-                .then(|| self.receiver.try_recv().ok())
-                .flatten();
-        }
-        (commands, answers)
+            bytes > limits::BATCH_BYTES_MAX
+        });
+        // A command that is larger than a batch goes alone.
+        let count = fits.unwrap_or(self.gathered.len()).max(1).min(self.gathered.len());
+        let packed = self.gathered.drain(..count);
+        packed.map(|waiting| (waiting.command, Told { answer: waiting.answer, _room: waiting._room })).unzip()
     }
 }
 

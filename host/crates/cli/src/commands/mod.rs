@@ -5,6 +5,7 @@ mod build;
 mod community;
 mod compile_child;
 mod dev;
+mod export;
 mod history;
 mod member;
 mod new;
@@ -15,6 +16,7 @@ mod snapshot;
 mod state;
 mod status;
 mod submit;
+mod verify;
 mod watch;
 
 use crate::{context::Context, house::COMPILE_CHILD};
@@ -49,6 +51,8 @@ pub(crate) enum Verb {
     Member(member::Member),
     #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
+    Export(export::Export),
+    Verify(verify::Verify),
     Status(status::Status),
     Bench(bench::Bench),
 }
@@ -75,6 +79,8 @@ impl Verb {
             Self::History(history) => history.run(context).await,
             Self::Member(member) => member.run(context).await,
             Self::Snapshot(snapshot) => snapshot.run(context).await,
+            Self::Export(export) => export.run(context).await,
+            Self::Verify(verify) => verify.run(context).await,
             Self::Status(status) => status.run(context).await,
             Self::Bench(bench) => bench.run(context).await,
         }

@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     failure::{ProgramSaidNo, Usage},
+    progress::working,
     show::{
         outcome::ReceiptShown,
         program::{ComponentShown, VersionsShown},
@@ -13,7 +14,6 @@ use althing_core::ids::Hash;
 use anyhow::Context as _;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::{fmt, fs, path::Path, path::PathBuf, str::FromStr, time::Duration};
 
@@ -199,14 +199,6 @@ async fn upload(admin: &Admin, path: &Path, component: Bytes) -> anyhow::Result<
 fn read(path: &Path) -> anyhow::Result<Bytes> {
     let unreadable = || Usage(format!("{} cannot be read", path.display()));
     Ok(fs::read(path).with_context(unreadable)?.into())
-}
-
-/// Something that moves on the terminal, if there is one, while there is nothing to tell.
-fn working(what: String) -> ProgressBar {
-    let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})").expect("the template is sound");
-    let bar = ProgressBar::new_spinner().with_style(style).with_message(what);
-    bar.enable_steady_tick(Duration::from_millis(120));
-    bar
 }
 
 #[cfg(test)]

@@ -83,6 +83,13 @@ impl From<Transition> for TransitionShown {
     }
 }
 
+impl TransitionShown {
+    /// What no person reads but to compare.
+    pub(crate) fn fingerprint(&self) -> String {
+        format!("      fuel {}, digest {}", self.fuel, self.digest)
+    }
+}
+
 impl From<Cause> for CauseShown {
     fn from(cause: Cause) -> Self {
         match cause {

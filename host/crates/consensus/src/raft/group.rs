@@ -3,19 +3,23 @@
 use super::{
     answers,
     closing::Closing,
-    machine::FaultSlot,
+    log::Log,
+    machine::{self, FaultSlot},
     proposals::Proposals,
     status::StatusBoard,
     types::{Callback, Proposal, Raft, Types},
 };
 use crate::{
     port::{
-        Committed, Group, GroupConfig, GroupStatus, Member, MembershipError, ProposeError, ReadError,
-        ReadPolicy, SnapshotFetch,
+        Committed, CommittedEntry, Group, GroupConfig, GroupStatus, Member, MembershipError, ProposeError,
+        ReadError, ReadPolicy, SnapshotFetch,
     },
     runtime::{Runtime, Task},
 };
-use althing_core::ids::{CommunityId, NodeId, ReplicaId};
+use althing_core::{
+    ids::{CommunityId, NodeId, ReplicaId},
+    program::Fault,
+};
 use async_trait::async_trait;
 use bytes::Bytes;
 use openraft::{AsyncRuntime, async_runtime::WatchReceiver as _, errors::Fatal};
@@ -32,6 +36,8 @@ const ELECTIONS_TO_WAIT: u32 = 3;
 /// A group that runs on this node.
 pub(crate) struct RaftGroup<RT: AsyncRuntime> {
     pub(super) raft: Raft<RT>,
+    /// For reading only: the core writes.
+    pub(super) log: Log<RT>,
     pub(super) config: GroupConfig,
     pub(super) node: NodeId,
     pub(super) runtime: Runtime,
@@ -156,6 +162,13 @@ impl<RT: AsyncRuntime> Group for RaftGroup<RT> {
 
     async fn transfer_leadership(&self, to: Option<ReplicaId>, timeout: Duration) -> bool {
         self.hand_over(to, timeout).await
+    }
+
+    async fn executed(&self, first: u64, last: u64) -> Result<Vec<CommittedEntry>, Fault> {
+        let entries = self.log.read(first..last + 1).await;
+        let entries =
+            entries.map_err(|error| Fault::because("the log of the community cannot be read", error))?;
+        Ok(entries.into_iter().map(machine::committed).collect())
     }
 
     async fn snapshot(&self) -> Result<(), ProposeError> {

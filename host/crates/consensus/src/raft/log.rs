@@ -61,7 +61,7 @@ impl<RT> Log<RT> {
     }
 
     /// Entries from the start of a range, at least one if there is one.
-    async fn read(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
+    pub(super) async fn read(&self, range: Range<u64>) -> io::Result<Vec<Entry>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }

@@ -162,7 +162,8 @@ where
     Ok((ready, responders))
 }
 
-fn committed(entry: Entry) -> CommittedEntry {
+/// An entry as the port shows it.
+pub(super) fn committed(entry: Entry) -> CommittedEntry {
     let position = records::position(&entry.log_id);
     let payload = match entry.payload {
         Payload::Blank => EntryPayload::Blank,

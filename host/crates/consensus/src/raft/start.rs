@@ -66,10 +66,11 @@ async fn start_on<RT: AsyncRuntime>(parts: GroupParts) -> Result<Arc<RaftGroup<R
     let (life, closing) = closing::life();
     let machine = Machine::<RT>::new(machine, Arc::clone(&fault), life);
     let log = Log::<RT>::new(community, wal);
-    let raft =
-        Raft::<RT>::new(replica.0, Arc::new(configure(&config)?), network, log, machine).await.map_err(
-            |fatal| StartError::Failed { why: fault.get().cloned().unwrap_or_else(|| fatal.to_string()) },
-        )?;
+    let raft = Raft::<RT>::new(replica.0, Arc::new(configure(&config)?), network, log.clone(), machine)
+        .await
+        .map_err(|fatal| StartError::Failed {
+            why: fault.get().cloned().unwrap_or_else(|| fatal.to_string()),
+        })?;
     let board = Arc::new(StatusBoard::new(replica, &runtime));
     // Once the core has answered anything, its metrics tell what was restored.
     let _ = raft.with_raft_state(|_| ()).await;
@@ -78,6 +79,7 @@ async fn start_on<RT: AsyncRuntime>(parts: GroupParts) -> Result<Arc<RaftGroup<R
     let keeper = runtime.spawn("group status", kept);
     let group = Arc::new(RaftGroup {
         raft,
+        log,
         config,
         node,
         runtime: runtime.clone(),

@@ -2,7 +2,7 @@
 
 use crate::support::{Cluster, FIRST, member, nodes};
 use althing_consensus::{
-    port::{MembershipError, ProposeError, ReadError, ReadPolicy, Role, Timing},
+    port::{EntryPayload, MembershipError, ProposeError, ReadError, ReadPolicy, Role, Timing},
     runtime::simulate,
 };
 use althing_core::ids::{CommunityId, NodeId, ReplicaId};
@@ -46,6 +46,36 @@ fn proposals_take_effect_in_the_order_of_the_calls() {
         assert!(indices.windows(2).all(|pair| pair[1] == pair[0] + 1));
         let wanted: Vec<_> = (0..500).map(|number| format!("{number}")).collect();
         assert_eq!(cluster.agree(FIRST, &nodes(1..=3)).await[1..], wanted);
+    });
+}
+
+#[test]
+fn what_was_executed_is_read_back_until_a_snapshot_takes_its_place() {
+    simulate(20, |runtime| async move {
+        let cluster = Cluster::of(3, &runtime).await;
+        for number in 0..30 {
+            cluster.propose(FIRST, &format!("{number}")).await;
+        }
+        let book = cluster.agree(FIRST, &nodes(1..=3)).await;
+        for node in nodes(1..=3) {
+            let last = cluster.status(FIRST, node).applied_index;
+            let (mut next, mut read) = (0, Vec::new());
+            while next <= last {
+                let entries = cluster.group(FIRST, node).executed(next, last).await.unwrap();
+                assert_eq!(entries[0].position.index, next, "nothing is left out");
+                next = entries.last().unwrap().position.index + 1;
+                read.extend(entries.into_iter().filter_map(|entry| match entry.payload {
+                    EntryPayload::Proposal(payload) => Some(payload),
+                    EntryPayload::Blank | EntryPayload::Membership(_) => None,
+                }));
+            }
+            assert_eq!(next, last + 1, "nor is anything added");
+            assert_eq!(read, book);
+        }
+        let leader = cluster.leader(FIRST).await;
+        cluster.compact(FIRST, 10).await;
+        let left = cluster.group(FIRST, leader).executed(0, 10).await.unwrap();
+        assert!(left.first().is_none_or(|entry| entry.position.index > 0), "the beginning is gone");
     });
 }
 

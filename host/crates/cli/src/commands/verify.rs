@@ -1,0 +1,65 @@
+//! `althing verify`: whether an export is what executing it gives. Needs no node.
+
+use crate::{
+    context::Context,
+    house,
+    progress::working,
+    show::export::{Difference, Proven},
+};
+use althing_node::{Progress, ProofError, prove};
+use althing_store::portable::Reader;
+use anyhow::Context as _;
+use clap::Args;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  althing verify roster.althing
+  althing verify roster.althing --output json | jq .digest
+
+It checks every hash, restores the snapshot, compiles the components, executes every batch above the
+snapshot again, and compares each transition with the one recorded. Where they part it says so: the
+first sequence, what is recorded, and what came of it.";
+
+/// Executes an export again, offline, and compares every transition with what is recorded.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Verify {
+    /// A file that `althing export` has written.
+    file: PathBuf,
+}
+
+impl Verify {
+    pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        let mut file = Reader::open(&self.file).await?;
+        let compiled = tempfile::tempdir().context("there is no place for compiled components")?;
+        let engine = house::engine(compiled.path().to_owned())?;
+        let bar = working("reading".to_owned());
+        let proven = prove(&mut file, &engine, |progress| bar.set_message(said(progress))).await;
+        file.close().await;
+        bar.finish_and_clear();
+        match proven {
+            Ok(proof) => Ok(context.print(&Proven::new(self.file.display().to_string(), proof))?),
+            Err(ProofError::Differs { sequence, recorded, executed }) => {
+                let told = [&recorded, &executed].map(|transition| transition.as_deref().cloned());
+                let [shown_recorded, shown_executed] = told;
+                context.print(&Difference::new(sequence.0, shown_recorded, shown_executed))?;
+                let error = ProofError::Differs { sequence, recorded, executed };
+                Err(anyhow::Error::from(error).context(not_proven(&self.file)))
+            }
+            Err(error) => Err(anyhow::Error::from(error).context(not_proven(&self.file))),
+        }
+    }
+}
+
+fn not_proven(file: &std::path::Path) -> String {
+    format!("{} is not proven", file.display())
+}
+
+fn said(progress: Progress) -> String {
+    match progress {
+        Progress::Checked(checked, parts) => format!("checking hashes: {checked} of {parts}"),
+        Progress::Restoring => "compiling components and restoring the snapshot".to_owned(),
+        Progress::Executed(at, end) => format!("executing: sequence {at} of {end}"),
+    }
+}
