@@ -23,7 +23,6 @@ pub(crate) enum Loader {
     /// The system community's program, whatever the manifest says.
     Native,
     /// Components.
-    #[cfg_attr(test, expect(dead_code, reason = "this crate's own tests run scripts"))]
     Wasm(Engine),
     /// Scripts, in tests of this crate.
     #[cfg(test)]

@@ -9,6 +9,7 @@ mod load;
 mod logs;
 mod mark;
 mod plan;
+mod script;
 mod segment;
 mod writer;
 
