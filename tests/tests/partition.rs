@@ -22,6 +22,10 @@ async fn a_node_that_hears_nobody_does_not_disturb_those_that_hear_each_other() 
     let community =
         NewCommunity { name: "calm".to_owned(), timing: "wan".to_owned(), ..NewCommunity::default() };
     cluster.found_with(community, "counter").await;
+    // A founder that comes late stands for election once: until all follow, leadership may move.
+    let session = cluster.client().await.community("calm").open_session(actor("early")).await.unwrap();
+    let early = session.submit(add("a", 1)).await.unwrap().receipt;
+    cluster.agreed("calm", &[1, 2, 3], early.sequence).await;
     let admin = cluster.client().await.admin();
     if cluster.leader("calm").await == 3 {
         admin.transfer_leadership("calm", nodes(&[1]).pop()).await.unwrap();
