@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 
 /// Communities that are brought back at the same time after a restart.
 const BACK_AT_ONCE: usize = 8;
+
 /// A community that was hosted when the node last ran and is not back.
 pub(crate) struct Awaited {
     pub(crate) hosted: Hosted,

@@ -29,6 +29,7 @@ use std::{
 const EVERY: Duration = Duration::from_millis(250);
 /// How long a change of members may hold the others up; it goes on by itself.
 const ALIGN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// Runs as long as the node.
 pub(crate) async fn run(node: Node) {
     loop {

@@ -155,6 +155,7 @@ fn parse(slot: &[u8; SLOT_BYTES]) -> Option<Progress> {
 /// The thread that marks and tells, so that a drain's mark and the next drain's transaction are on
 /// their way to the disk at the same time.
 pub(super) struct Marker {
+    health: Health,
     queue: mpsc::Sender<Due>,
     ended: oneshot::Receiver<()>,
 }
@@ -172,18 +173,23 @@ impl Marker {
     pub(super) fn start(file: MarkFile, health: Health) -> io::Result<Self> {
         let (queue, due) = mpsc::channel(WAITING_MAX);
         let (end, ended) = oneshot::channel();
+        let serving = health.clone();
         thread::Builder::new().name("wal-mark".to_owned()).spawn(move || {
-            serve(file, due, &health);
+            serve(file, due, &serving);
             // Who does not wait any more need not know.
             let _ = end.send(());
         })?;
-        Ok(Self { queue, ended })
+        Ok(Self { health, queue, ended })
     }
 
     /// Has progress marked, and whoever waits for it told. Waits only if many marks are due.
     pub(super) async fn mark(&self, progress: Progress, waiters: Vec<Waiter>) {
-        // The thread ends after this end of the queue only.
-        let _ = self.queue.send(Due { progress, waiters }).await;
+        // The thread ends after this end of the queue, unless it panicked: then nothing is marked any more.
+        if let Err(mpsc::error::SendError(due)) = self.queue.send(Due { progress, waiters }).await {
+            let what = "the thread that marks the log has ended".to_owned();
+            self.health.fail(&StoreError::Io { what, source: "it panicked, see the log".into() });
+            due.waiters.into_iter().for_each(|waiter| waiter.tell(Err(self.health.refusal())));
+        }
     }
 
     /// Returns when everything is marked and told.
@@ -268,5 +274,23 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(parse(&flipped), None, "bit {bit}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_cannot_be_written_fails_the_log_and_tells_whoever_waits() {
+        let (folder, directory) = directory();
+        let mut file = MarkFile::open(&directory).unwrap();
+        // A descriptor that only reads: the disk says no.
+        file.file = File::open(folder.path().join(NAME)).unwrap();
+        let health = Health::new("log");
+        let marker = Marker::start(file, health.clone()).unwrap();
+        for number in 1..=2 {
+            let (done, told) = oneshot::channel();
+            marker.mark(progress(number), vec![Waiter::Call(done)]).await;
+            assert!(told.await.unwrap().is_err());
+        }
+        assert!(health.check().is_err());
+        marker.finish().await;
+        assert_eq!(MarkFile::open(&directory).unwrap().marked(), Progress::default());
     }
 }
