@@ -9,6 +9,7 @@ mod demo;
 mod fix;
 mod libtest;
 mod reducers;
+mod sim;
 mod steps;
 mod test;
 mod tidy;
@@ -37,6 +38,8 @@ enum Verb {
     Fix,
     /// Builds every reducer and test guest to a component under target/components.
     Reducers,
+    /// Whole clusters in virtual time, shaken by everything that can go wrong.
+    Sim(sim::Arguments),
     /// The house rules: arrows, owners, sizes, names, documentation, links.
     Tidy,
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Fix => fix::run(),
         Verb::Reducers => reducers::run(),
+        Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Tidy => tidy::run(),
     };
     match outcome {

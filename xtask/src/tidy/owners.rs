@@ -13,7 +13,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("protox", &["althing-proto"]),
     ("wit-bindgen", &["althing-guest"]),
     ("axum", &["althing-api"]),
-    ("clap", &["althing-cli", "xtask"]),
+    ("clap", &["althing-cli", "althing-tests", "xtask"]),
     ("indicatif", &["althing-cli"]),
 ];
 

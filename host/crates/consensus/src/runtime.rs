@@ -9,7 +9,10 @@ mod production;
 mod simulation;
 
 use futures::future::BoxFuture;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicI64},
+    time::Duration,
+};
 
 pub use simulation::{Trace, simulate, simulate_traced};
 
@@ -48,9 +51,9 @@ impl Runtime {
         Self(Arc::new(production::Production::new()))
     }
 
-    /// The same runtime on a machine whose wall clock is wrong by so many milliseconds.
+    /// The same runtime on a machine whose wall clock is wrong by so many milliseconds, at any time.
     #[must_use]
-    pub fn with_clock_offset(&self, millis: i64) -> Self {
+    pub fn with_clock_offset(&self, millis: Arc<AtomicI64>) -> Self {
         Self(Arc::new(offset::Offset { runtime: self.clone(), millis }))
     }
 

@@ -1,12 +1,18 @@
-//! A machine whose wall clock is wrong.
+//! A machine whose wall clock is wrong, and jumps when it is told to.
 
 use super::{Runtime, RuntimePort, Task};
 use futures::future::BoxFuture;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 pub(super) struct Offset {
     pub(super) runtime: Runtime,
-    pub(super) millis: i64,
+    pub(super) millis: Arc<AtomicI64>,
 }
 
 impl RuntimePort for Offset {
@@ -23,7 +29,7 @@ impl RuntimePort for Offset {
     }
 
     fn wall_millis(&self) -> u64 {
-        self.runtime.0.wall_millis().saturating_add_signed(self.millis)
+        self.runtime.0.wall_millis().saturating_add_signed(self.millis.load(Ordering::Relaxed))
     }
 
     fn random(&self) -> u64 {

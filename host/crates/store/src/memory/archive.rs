@@ -71,10 +71,10 @@ impl MemoryArchive {
         self.inner().journal.sync();
     }
 
-    pub(super) fn crash(&self) -> Self {
+    pub(super) fn crash(&self, reached: usize) -> Self {
         let mut inner = self.inner();
         inner.closed = true;
-        Self::of(inner.journal.after_crash())
+        Self::of(inner.journal.after_crash(reached))
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {

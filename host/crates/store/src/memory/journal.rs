@@ -54,9 +54,11 @@ impl<State: Apply<Change> + Clone + Default, Change> Journal<State, Change> {
         changed
     }
 
-    /// What a crash leaves: the durable state, of the same kind.
-    pub(super) fn after_crash(&self) -> Self {
-        let kept = self.durable.as_ref().unwrap_or(&self.live).clone();
+    /// What a crash leaves: the durable state and the first `reached` changes that came to the disk
+    /// without an fsync, of the same kind.
+    pub(super) fn after_crash(&self, reached: usize) -> Self {
+        let mut kept = self.durable.as_ref().unwrap_or(&self.live).clone();
+        self.unsynced.iter().take(reached).for_each(|change| kept.apply(change));
         let durable = self.durable.as_ref().map(|_| kept.clone());
         Self { live: kept, durable, unsynced: Vec::new() }
     }

@@ -55,11 +55,23 @@ impl MemoryStore {
         self.wal.sync();
     }
 
+    /// Waits until somebody waits for [`MemoryStore::sync`] who came after the last such wait.
+    pub async fn written(&self) {
+        self.wal.written().await;
+    }
+
     /// What a power cut leaves: a new store with what was durable, of the same kind. This one is
     /// closed, and those who still wait for durability are told that it will not come.
     #[must_use]
     pub fn crash(&self) -> Self {
-        Self { wal: Arc::new(self.wal.crash()), archive: Arc::new(self.archive.crash()) }
+        self.crash_amid(0, 0)
+    }
+
+    /// A power cut while the disk is at work: of what was not synced, the first so many changes of the
+    /// log and of the archive have come to the disk all the same; each is a transaction, never half.
+    #[must_use]
+    pub fn crash_amid(&self, wal: usize, archive: usize) -> Self {
+        Self { wal: Arc::new(self.wal.crash(wal)), archive: Arc::new(self.archive.crash(archive)) }
     }
 }
 

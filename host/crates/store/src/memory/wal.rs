@@ -11,10 +11,13 @@ use std::{
     ops::Range,
     sync::{Mutex, MutexGuard},
 };
+use tokio::sync::Notify;
 
 /// The logs of all groups.
 pub(super) struct MemoryWal {
     inner: Mutex<Inner>,
+    /// Somebody waits for an fsync.
+    written: Notify,
 }
 
 struct Inner {
@@ -55,7 +58,8 @@ impl MemoryWal {
 
     fn of(journal: Journal<Logs, Change>) -> Self {
         let counters = WalCounters::default();
-        Self { inner: Mutex::new(Inner { journal, waiting: Vec::new(), counters, closed: false }) }
+        let inner = Inner { journal, waiting: Vec::new(), counters, closed: false };
+        Self { inner: Mutex::new(inner), written: Notify::new() }
     }
 
     pub(super) fn sync(&self) {
@@ -63,14 +67,18 @@ impl MemoryWal {
         waiting.into_iter().for_each(|on_durable| on_durable(Ok(())));
     }
 
-    pub(super) fn crash(&self) -> Self {
+    pub(super) fn crash(&self, reached: usize) -> Self {
         let (left, waiting) = {
             let mut inner = self.inner();
             inner.closed = true;
-            (Self::of(inner.journal.after_crash()), std::mem::take(&mut inner.waiting))
+            (Self::of(inner.journal.after_crash(reached)), std::mem::take(&mut inner.waiting))
         };
         waiting.into_iter().for_each(|on_durable| on_durable(Err(StoreError::Closed)));
         left
+    }
+
+    pub(super) async fn written(&self) {
+        self.written.notified().await;
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -200,6 +208,7 @@ impl Wal for MemoryWal {
             }
             Ok(mut inner) => {
                 inner.waiting.push(on_durable);
+                self.written.notify_one();
                 Ok(())
             }
             Err(error) => {

@@ -1,0 +1,204 @@
+//! What shakes the cluster: one thing after the other goes wrong, is changed, or is mended, as its seed says.
+
+use super::{
+    plan::{Fault, pick},
+    record::Record,
+    world::{World, community, install},
+};
+use althing_consensus::{memory::Link, runtime::Task};
+use althing_core::ids::NodeId;
+use althing_node::Node;
+use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
+use std::{collections::BTreeSet, time::Duration};
+
+/// How long a change of members may take before whoever asked for it gives up.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Shakes one cluster.
+pub struct Nemesis {
+    rng: SmallRng,
+    record: Record,
+    faults: Vec<Fault>,
+    /// What the communities are upgraded to.
+    upgrade: Bytes,
+    upgraded: BTreeSet<usize>,
+    /// Changes that take their time.
+    under_way: Vec<Task>,
+}
+
+impl Nemesis {
+    /// One for a world.
+    #[must_use]
+    pub fn new(world: &World, record: Record, upgrade: Bytes) -> Self {
+        let plan = world.plan();
+        let faults = plan.faults.iter().copied().filter(|fault| !fault.is_of_clients()).collect();
+        let rng = SmallRng::seed_from_u64(plan.seed ^ 0x6e65_6d65);
+        Self { rng, record, faults, upgrade, upgraded: BTreeSet::new(), under_way: Vec::new() }
+    }
+
+    /// Shakes for so long.
+    pub async fn shake(&mut self, world: &mut World, phase: Duration) {
+        let began = world.runtime.monotonic();
+        while world.runtime.monotonic() - began < phase && !self.record.is_violated() {
+            let pause = Duration::from_millis(self.rng.random_range(world.plan().pause.clone()));
+            world.runtime.sleep(pause).await;
+            if self.faults.is_empty() || self.rng.random_bool(0.3) {
+                self.relieve(world).await;
+                continue;
+            }
+            let fault = *pick(&mut self.rng, &self.faults);
+            if self.happens(world, fault).await {
+                self.record.fired(fault);
+            }
+        }
+    }
+
+    /// Waits for the changes that are under way.
+    pub async fn rest(&mut self) {
+        for task in self.under_way.drain(..) {
+            task.ended.await;
+        }
+    }
+
+    /// Something gets better, not always all of it.
+    async fn relieve(&mut self, world: &mut World) {
+        let down = world.down_nodes();
+        match self.rng.random_range(0..4) {
+            0 => world.heal().await,
+            1 => world.network.heal(),
+            _ if !down.is_empty() => {
+                let id = *pick(&mut self.rng, &down);
+                world.restart(id).await;
+            }
+            _ => world.network.set_default_link(world.plan().link),
+        }
+    }
+
+    async fn happens(&mut self, world: &mut World, fault: Fault) -> bool {
+        let number = self.rng.random_range(0..world.plan().communities);
+        match fault {
+            Fault::Isolate | Fault::IsolateLeader | Fault::OneWay | Fault::Partition => {
+                self.cut(world, fault, number).await
+            }
+            Fault::Crash | Fault::CrashLeader | Fault::CrashAll => self.crash(world, fault, number).await,
+            Fault::Loss | Fault::Delay | Fault::Twice => self.worsen(world, fault),
+            Fault::ClockJump => {
+                let millis = *pick(&mut self.rng, &[-60_000, -1000, -50, 50, 1000, 60_000]);
+                world.jump(self.any_node(world), millis);
+                true
+            }
+            Fault::SlowDisk => {
+                let millis = *pick(&mut self.rng, &[20, 200, 1500]);
+                world.stall(self.any_node(world), millis);
+                true
+            }
+            Fault::Snapshot | Fault::Transfer | Fault::Members | Fault::Rebuild | Fault::Upgrade => {
+                self.change(world, fault, number)
+            }
+            Fault::LostAnswer | Fault::GivenUp => false,
+        }
+    }
+
+    fn any_node(&mut self, world: &World) -> u64 {
+        self.rng.random_range(1..=world.plan().nodes)
+    }
+
+    async fn cut(&mut self, world: &World, fault: Fault, number: usize) -> bool {
+        let (one, other) = (self.any_node(world), self.any_node(world));
+        match fault {
+            Fault::Isolate => world.network.isolate(NodeId(one)),
+            Fault::IsolateLeader => {
+                let Some(leader) = world.leader(number).await else { return false };
+                world.network.isolate(NodeId(leader));
+            }
+            Fault::OneWay if one != other => world.network.cut(NodeId(one), NodeId(other)),
+            Fault::Partition => {
+                let mut sides: [Vec<NodeId>; 2] = Default::default();
+                (1..=world.plan().nodes).for_each(|id| {
+                    sides[usize::from(self.rng.random_bool(0.5))].push(NodeId(id));
+                });
+                world.network.partition(&[&sides[0], &sides[1]]);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    async fn crash(&mut self, world: &mut World, fault: Fault, number: usize) -> bool {
+        match fault {
+            Fault::CrashLeader => match world.leader(number).await {
+                Some(leader) => world.crash(leader, &mut self.rng),
+                None => false,
+            },
+            Fault::CrashAll => {
+                let up = world.up_nodes();
+                up.iter().for_each(|&id| {
+                    world.crash(id, &mut self.rng);
+                });
+                !up.is_empty()
+            }
+            _ => {
+                let victim = self.any_node(world);
+                world.crash(victim, &mut self.rng)
+            }
+        }
+    }
+
+    fn worsen(&mut self, world: &World, fault: Fault) -> bool {
+        let healthy = world.plan().link;
+        let link = match fault {
+            Fault::Loss => Link { loss_permille: *pick(&mut self.rng, &[5, 50, 300]), ..healthy },
+            Fault::Delay => {
+                let millis = *pick(&mut self.rng, &[20, 200, 900]);
+                Link { latency_max: healthy.latency_max + Duration::from_millis(millis), ..healthy }
+            }
+            _ => Link { twice_permille: *pick(&mut self.rng, &[20, 300]), ..healthy },
+        };
+        let (one, other) = (self.any_node(world), self.any_node(world));
+        if one == other {
+            world.network.set_default_link(link);
+        } else {
+            world.network.set_link(NodeId(one), NodeId(other), link);
+        }
+        true
+    }
+
+    /// A change that the cluster itself is asked for, through any node; whether it succeeds, and when, is
+    /// not waited for here.
+    fn change(&mut self, world: &World, fault: Fault, number: usize) -> bool {
+        let Some(door) = world.doors.any(&mut self.rng) else { return false };
+        if fault == Fault::Upgrade && !self.upgraded.insert(number) {
+            return false;
+        }
+        let (community, on) = (community(number), NodeId(self.any_node(world)));
+        let upgrade = self.upgrade.clone();
+        let change = async move {
+            match fault {
+                Fault::Snapshot => door.create_snapshot(&community).await.is_ok(),
+                Fault::Transfer => door.transfer_leadership(&community, Some(on)).await.is_ok(),
+                Fault::Rebuild => door.rebuild_replica(&community, on, None).await.is_ok(),
+                Fault::Upgrade => install(&door, number, upgrade).await.is_ok(),
+                _ => members(&door, &community, on).await,
+            }
+        };
+        let runtime = world.runtime.clone();
+        let bounded = async move {
+            let _ = runtime.timeout(CHANGE_PATIENCE, change).await;
+        };
+        self.under_way.push(world.runtime.spawn("change", bounded));
+        true
+    }
+}
+
+/// Takes the replica of a node away, or gives the node one, and a vote.
+async fn members(door: &Node, community: &str, on: NodeId) -> bool {
+    let Ok(record) = door.community(community) else { return false };
+    match record.replica_on(on) {
+        Some(_) if record.replicas.len() > 2 => door.remove_replica(community, on).await.is_ok(),
+        Some(_) => door.promote_replica(community, on).await.is_ok(),
+        None => {
+            door.add_replica(community, on).await.is_ok() && door.promote_replica(community, on).await.is_ok()
+        }
+    }
+}
