@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod command;
 mod compiled;
 pub mod components;
+pub mod damage;
 pub mod disk;
 pub mod follower;
 pub mod linear;

@@ -1,6 +1,6 @@
 //! `althing.v1.Admin`: communities, programs, members.
 
-use crate::{answers, door::Door, export, fields, policy, refused::answer, upload};
+use crate::{answers, door::Door, export, fields, policy, refused::answer, snapshots, upload};
 use althing_core::{
     ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
@@ -115,7 +115,42 @@ impl Admin for AdminService {
         &self,
         request: Request<v1::CreateSnapshotRequest>,
     ) -> Result<Response<v1::CreateSnapshotResponse>, Status> {
-        answer(create_snapshot(&self.0, request.into_inner()).await)
+        answer(snapshots::create(&self.0, request.into_inner()).await)
+    }
+
+    async fn list_snapshots(
+        &self,
+        request: Request<v1::ListSnapshotsRequest>,
+    ) -> Result<Response<v1::ListSnapshotsResponse>, Status> {
+        answer(snapshots::list(&self.0, request.into_inner()).await)
+    }
+
+    async fn pin_snapshot(
+        &self,
+        request: Request<v1::PinSnapshotRequest>,
+    ) -> Result<Response<v1::PinSnapshotResponse>, Status> {
+        answer(snapshots::pin(&self.0, request.into_inner()).await)
+    }
+
+    async fn unpin_snapshot(
+        &self,
+        request: Request<v1::UnpinSnapshotRequest>,
+    ) -> Result<Response<v1::UnpinSnapshotResponse>, Status> {
+        answer(snapshots::unpin(&self.0, request.into_inner()).await)
+    }
+
+    async fn delete_snapshot(
+        &self,
+        request: Request<v1::DeleteSnapshotRequest>,
+    ) -> Result<Response<v1::DeleteSnapshotResponse>, Status> {
+        answer(snapshots::delete(&self.0, request.into_inner()).await)
+    }
+
+    async fn verify_snapshots(
+        &self,
+        request: Request<v1::VerifySnapshotsRequest>,
+    ) -> Result<Response<v1::VerifySnapshotsResponse>, Status> {
+        answer(snapshots::verify(&self.0, request.into_inner()).await)
     }
 
     async fn status(
@@ -269,12 +304,4 @@ async fn transfer_leadership(
     let to = fields::node(request.node).ok();
     door.node.transfer_leadership(&community, to).await?;
     Ok(v1::TransferLeadershipResponse {})
-}
-
-async fn create_snapshot(
-    door: &Door,
-    request: v1::CreateSnapshotRequest,
-) -> Result<v1::CreateSnapshotResponse, Refusal> {
-    let sequence = door.node.create_snapshot(&fields::community(request.community)?).await?;
-    Ok(v1::CreateSnapshotResponse { sequence: sequence.0 })
 }

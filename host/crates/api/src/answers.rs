@@ -3,12 +3,13 @@
 use althing_core::{batch::ProgramManifest, ids::Hash};
 use althing_node::{
     CommunityRecord, ComponentInfo, MemberStatus, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus, Role,
+    ScrubStatus,
 };
 use althing_proto::v1;
 use bytes::Bytes;
 
 /// A hash as a field.
-fn hash(hash: Hash) -> Bytes {
+pub(crate) fn hash(hash: Hash) -> Bytes {
     Bytes::copy_from_slice(&hash.0)
 }
 
@@ -116,7 +117,12 @@ pub(crate) fn status(status: NodeStatus) -> v1::StatusResponse {
         nodes: status.nodes.into_iter().map(node).collect(),
         replicas: status.replicas.into_iter().map(replica).collect(),
         uptime_millis: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
+        scrub: Some(scrub(status.scrub)),
     }
+}
+
+fn scrub(ScrubStatus { rounds, bytes, found, mended, damaged }: ScrubStatus) -> v1::ScrubInfo {
+    v1::ScrubInfo { rounds, bytes, found, mended, damaged }
 }
 
 fn node(NodeRecord { node, peer_address, api_address, seen_millis }: NodeRecord) -> v1::NodeInfo {

@@ -25,6 +25,7 @@ mod refused;
 mod requests;
 mod scrape;
 pub mod serve;
+mod snapshots;
 mod submit_stream;
 mod subscribe;
 mod upload;

@@ -38,6 +38,10 @@ fn install() -> Option<PrometheusHandle> {
         "althing_api_operations_total",
         "Operations answered with a receipt, by what became of them"
     );
+    describe_counter!("althing_scrub_bytes_total", "Bytes of what is stored that were read again and hashed");
+    describe_counter!("althing_scrub_damage_total", "What the scrub found damaged, by its kind");
+    describe_counter!("althing_chunks_mended_total", "Damaged or missing chunks that came from peers");
+    describe_counter!("althing_snapshots_damaged_total", "Snapshots that could not be restored at a start");
     metrics::describe_histogram!("althing_api_request_seconds", "How long requests took, streams included");
     Some(recorder)
 }
@@ -70,6 +74,9 @@ fn record(node: &Node, status: &NodeStatus) {
     counter!("althing_wal_entries_total").absolute(wal.entries);
     describe_counter!("althing_wal_bytes_total", "Bytes of entries appended to the log");
     counter!("althing_wal_bytes_total").absolute(wal.bytes);
+    describe_gauge!("althing_chunks_damaged", "Chunks that are damaged and that nobody has");
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]
+    gauge!("althing_chunks_damaged").set(status.scrub.damaged as f64);
     status.replicas.iter().for_each(record_replica);
     describe_gauge!(
         "althing_replica_quarantined",

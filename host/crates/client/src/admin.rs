@@ -25,6 +25,8 @@ use v1::admin_client::AdminClient;
 const PIECE_BYTES: usize = 1 << 20;
 /// What the server takes for [`Installation::timeout`] if none is given.
 const ACTIVATION: Duration = Duration::from_secs(60);
+/// How long reading a node's snapshots may take: 16 GiB from a slow disk.
+const VERIFICATION: Duration = Duration::from_secs(600);
 /// How long a component may take to arrive, be checked and be compiled.
 const UPLOAD: Duration = Duration::from_secs(180);
 
@@ -281,6 +283,82 @@ impl Admin {
             .once(request, |channel, request| async move { stub(channel).create_snapshot(request).await })
             .await?;
         Ok(Sequence(told.sequence))
+    }
+
+    /// Lists the snapshots of a community that the answering node has, newest first.
+    ///
+    /// # Errors
+    /// No such community or no replica there; nobody answers.
+    pub async fn list_snapshots(&self, community: &str) -> Result<v1::ListSnapshotsResponse, CallError> {
+        let request = v1::ListSnapshotsRequest { community: community.to_owned() };
+        self.client
+            .repeat(request, |channel, request| async move { stub(channel).list_snapshots(request).await })
+            .await
+    }
+
+    /// Keeps a snapshot on the answering node until it is unpinned, and notes why. May be asked again.
+    ///
+    /// # Errors
+    /// No such community or snapshot there; the note is too long; nobody answers.
+    pub async fn pin_snapshot(
+        &self,
+        community: &str,
+        sequence: Sequence,
+        note: &str,
+    ) -> Result<(), CallError> {
+        let (community, note) = (community.to_owned(), note.to_owned());
+        let request = v1::PinSnapshotRequest { community, sequence: sequence.0, note };
+        let told = self
+            .client
+            .repeat(request, |channel, request| async move { stub(channel).pin_snapshot(request).await })
+            .await?;
+        let v1::PinSnapshotResponse {} = told;
+        Ok(())
+    }
+
+    /// Lets the policy decide again whether the answering node keeps a snapshot. May be asked again.
+    ///
+    /// # Errors
+    /// No such community or snapshot there; nobody answers.
+    pub async fn unpin_snapshot(&self, community: &str, sequence: Sequence) -> Result<(), CallError> {
+        let request = v1::UnpinSnapshotRequest { community: community.to_owned(), sequence: sequence.0 };
+        let told = self
+            .client
+            .repeat(request, |channel, request| async move { stub(channel).unpin_snapshot(request).await })
+            .await?;
+        let v1::UnpinSnapshotResponse {} = told;
+        Ok(())
+    }
+
+    /// Drops a snapshot of the answering node.
+    ///
+    /// # Errors
+    /// No such community or snapshot there; it is pinned, or a restart needs it; nobody answers.
+    pub async fn delete_snapshot(&self, community: &str, sequence: Sequence) -> Result<(), CallError> {
+        let request = v1::DeleteSnapshotRequest { community: community.to_owned(), sequence: sequence.0 };
+        let told = self
+            .once(request, |channel, request| async move { stub(channel).delete_snapshot(request).await })
+            .await?;
+        let v1::DeleteSnapshotResponse {} = told;
+        Ok(())
+    }
+
+    /// Has the answering node read a snapshot again, or all of the community's, and hash every chunk.
+    ///
+    /// # Errors
+    /// No such community or snapshot there; nobody answers.
+    pub async fn verify_snapshots(
+        &self,
+        community: &str,
+        only: Option<Sequence>,
+    ) -> Result<v1::VerifySnapshotsResponse, CallError> {
+        let sequence = only.map(|sequence| sequence.0);
+        let request = v1::VerifySnapshotsRequest { community: community.to_owned(), sequence };
+        self.client
+            .repeat_within(VERIFICATION, request, |channel, request| async move {
+                stub(channel).verify_snapshots(request).await
+            })
+            .await
     }
 
     /// Begins an export of the replica on the answering node, up to where it is now.

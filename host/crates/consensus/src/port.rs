@@ -54,8 +54,8 @@ pub struct GroupConfig {
     pub replica: ReplicaId,
     /// Its patience.
     pub timing: Timing,
-    /// How many entries stay in the log below a snapshot, so that a follower that is a little
-    /// behind needs no snapshot.
+    /// How many entries stay in the log below a snapshot at least, so that a follower that is a little
+    /// behind needs no snapshot; see also [`SnapshotBuilder::falls_back_to`].
     pub log_kept: u64,
 }
 
@@ -135,6 +135,13 @@ pub trait SnapshotBuilder: Send + 'static {
     /// Writes the chunks and the manifest; durable on return. Dropped at one of its waits when the
     /// group shuts down.
     async fn build(&mut self) -> Result<SnapshotHandle, Fault>;
+
+    /// Asked when it is built: the last log index that nobody needs who begins again with an older
+    /// snapshot, should this one be found damaged. Entries behind it stay in the log. By default there
+    /// is none to begin again with.
+    fn falls_back_to(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// Executes committed entries. Owned by its group; calls never overlap.

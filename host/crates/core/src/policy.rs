@@ -74,6 +74,9 @@ pub struct RetentionPolicy {
     pub snapshots: u32,
     /// Transitions kept for subscribers and history.
     pub transitions: u64,
+    /// A snapshot goes when it is so much older than the newest, by the community's own clock; 0: never
+    /// for its age. The newest two stay whatever their age (the newest, where only one is kept).
+    pub snapshot_age_millis: u64,
 }
 
 impl Default for Policy {
@@ -101,6 +104,7 @@ impl Default for Policy {
                 snapshot_wal_bytes: 64 << 20,
                 snapshots: 3,
                 transitions: 1_000_000,
+                snapshot_age_millis: 0,
             },
         }
     }
@@ -135,7 +139,7 @@ impl Policy {
         let quotas = &self.quotas;
         let sessions = &self.sessions;
         let retention = &self.retention;
-        let bounds: [(&'static str, u64, u64, u64); 21] = [
+        let bounds: [(&'static str, u64, u64, u64); 22] = [
             ("quotas.operation_fuel", quotas.operation_fuel, 1, limits::OPERATION_FUEL_MAX),
             ("quotas.batch_fuel", quotas.batch_fuel, quotas.operation_fuel, limits::BATCH_FUEL_MAX),
             ("quotas.memory_bytes", quotas.memory_bytes, 1 << 16, limits::GUEST_MEMORY_BYTES_MAX),
@@ -157,6 +161,7 @@ impl Policy {
             ("retention.snapshot_wal_bytes", retention.snapshot_wal_bytes, 1 << 16, 1 << 40),
             ("retention.snapshots", retention.snapshots.into(), 1, 1024),
             ("retention.transitions", retention.transitions, 1, 1 << 40),
+            ("retention.snapshot_age_millis", retention.snapshot_age_millis, 0, 1 << 40),
         ];
         for (field, value, min, max) in bounds {
             if value < min || value > max {

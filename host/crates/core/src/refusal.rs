@@ -156,6 +156,10 @@ codes! {
     Internal = "internal", Named;
     /// The disk of the node that leads the community is nearly full.
     NoSpace = "no-space", Safe;
+    /// The node has no such snapshot of the community.
+    NoSnapshot = "no-snapshot", Never;
+    /// The snapshot is pinned, or a restart needs it.
+    SnapshotNeeded = "snapshot-needed", Never;
 }
 
 impl fmt::Display for Code {

@@ -83,6 +83,7 @@ fn policy() -> Policy {
             snapshot_wal_bytes: 70_019,
             snapshots: 12,
             transitions: 121,
+            snapshot_age_millis: 122,
         },
     }
 }

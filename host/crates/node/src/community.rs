@@ -5,24 +5,25 @@ use crate::{
     components::Components,
     digests::Digests,
     execute::{Executor, Published, Sources, publishable},
+    fall_back,
     feed::Feed,
     guests::GuestThreads,
+    mend::Mender,
     propose::Proposer,
     query::QueryProgram,
     refuse,
     replica::{Loader, Replica},
     shown::Shown,
-    snapshots::{self, Fetcher, LastCut},
+    snapshots::{Fetcher, LastCut},
     space::Space,
 };
 use althing_consensus::{
     Consensus,
-    port::{AppliedState, GroupConfig, GroupHandle, GroupStatus, Role, Timing},
+    port::{GroupConfig, GroupHandle, GroupStatus, Role, Timing},
     runtime::{Runtime, Task},
 };
 use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
-    machine::Machine,
     policy::Policy,
     program::Fault,
     refusal::Refusal,
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) guests: GuestThreads,
     pub(crate) runtime: Runtime,
     pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) mender: Mender,
     pub(crate) log_kept: u64,
     pub(crate) space: Space,
     #[cfg(test)]
@@ -107,10 +109,7 @@ impl Community {
             #[cfg(not(test))]
             _ => Loader::Wasm(shared.components.engine().clone()),
         };
-        let restored =
-            snapshots::newest(&*shared.store.archive, id, shared.components.engine().fingerprint()).await?;
-        let (machine, applied) = restored
-            .unwrap_or_else(|| (Machine::new(id, hosted.founding_policy.clone()), AppliedState::default()));
+        let (machine, applied) = fall_back::begin(shared, &hosted, &sources).await?;
         let replica = Replica::new(machine, loader.clone(), applied);
         let feed = Arc::new(Feed::new(id, shared.store.archive.clone(), replica.view().sequence()));
         let digests = Arc::new(Digests::new(replica.view().sequence(), replica.view().digest()));

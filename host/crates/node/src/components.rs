@@ -134,6 +134,17 @@ impl Components {
         Ok(bytes)
     }
 
+    /// Replaces a stored component, whose bytes were found damaged, by what a source has.
+    ///
+    /// # Errors
+    /// [`Code::NoComponent`] when no source has it now, and then nothing was changed; a failure of storage.
+    pub(crate) async fn mend(&self, hash: Hash, sources: &[NodeId]) -> Result<(), Refusal> {
+        let bytes = self.fetch(hash, sources).await?;
+        let failed = |error| refuse::store(&error);
+        self.archive.drop_component(hash).await.map_err(failed)?;
+        self.archive.put_component(hash, bytes).await.map_err(failed)
+    }
+
     /// As [`Self::hold`], but waits until some source has it: what a committed activation asks for.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::{
     guests::GuestThreads,
     refuse,
     replica::{Decoded, Executed, Loader, Replica},
+    retention,
     shown::Shown,
     snapshots::{self, Builder, LastCut},
 };
@@ -110,6 +111,7 @@ impl StateMachine for Executor {
             archive: self.archive.clone(),
             fingerprint,
             last_cut: self.last_cut.clone(),
+            falls_back_to: 0,
         }))
     }
 
@@ -120,7 +122,7 @@ impl StateMachine for Executor {
             .map_err(|error| Fault::because("a snapshot's manifest cannot be read", error))?;
         // What was cut before has nothing in common with the state to come, and its chunks may go now.
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        snapshots::keep(&*self.archive, &manifest, machine.policy().retention.snapshots)
+        retention::keep(&*self.archive, &manifest, &machine.policy().retention)
             .await
             .map_err(|error| Fault::because("a snapshot that was installed could not be kept", error))?;
         tracing::info!(community = %self.community, sequence = %manifest.sequence, "a snapshot was installed");
@@ -133,13 +135,11 @@ impl StateMachine for Executor {
     }
 
     async fn snapshot(&mut self) -> Result<Option<SnapshotHandle>, Fault> {
-        let records = self
-            .archive
-            .snapshots(self.community)
+        let newest = snapshots::newest(&*self.archive, self.community)
             .await
             .map_err(|error| Fault::because("the snapshots could not be read", error))?;
-        let Some(newest) = records.into_iter().next() else { return Ok(None) };
-        let applied = snapshots::applied(&newest.manifest)?;
+        let Some((newest, manifest)) = newest else { return Ok(None) };
+        let applied = snapshots::applied(&manifest)?;
         Ok(Some(SnapshotHandle { applied, manifest: newest.manifest }))
     }
 }

@@ -4,7 +4,7 @@
 //! One read is in memory at a time. What the replica forgets meanwhile, because it has cut newer
 //! snapshots, ends the export with a refusal: it can be begun anew.
 
-use crate::{community::Community, node::Node, refuse};
+use crate::{community::Community, node::Node, refuse, snapshots};
 use althing_consensus::port::EntryPayload;
 use althing_core::{
     batch::{Batch, Command, ProgramManifest},
@@ -83,8 +83,8 @@ impl Node {
 }
 
 async fn newest(archive: &dyn Archive, id: CommunityId) -> Result<Option<SnapshotRecord>, Refusal> {
-    let snapshots = archive.snapshots(id).await.map_err(|error| refuse::store(&error))?;
-    Ok(snapshots.into_iter().next())
+    let newest = snapshots::newest(archive, id).await.map_err(|error| refuse::store(&error))?;
+    Ok(newest.map(|(record, _)| record))
 }
 
 /// An export under way.

@@ -8,10 +8,12 @@ use crate::{
     execute::Sources,
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
+    mend::Mender,
     peer::{ask::Peers, serve::Server},
     quarantine::{self, QuarantinedHere},
     query::Consistency,
     reconcile, refuse,
+    scrub::{self, Scrub},
     snapshots::Fetcher,
     space::{self, Reserve, Space},
     submit::{LEADER, Outcomes},
@@ -104,6 +106,7 @@ struct Inner {
     /// Replicas here that were found to differ.
     quarantined: Mutex<QuarantinedHere>,
     evidence: Option<PathBuf>,
+    scrub: Scrub,
     reconcile_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<Task>>,
@@ -130,7 +133,10 @@ impl Node {
             let why = format!("the system community's replica here is {}", system.why);
             return Err(StartError::Fault(Fault::new(why)));
         }
-        let system = Community::start(&shared, system_hosted(&identity), no_sources()).await;
+        let others: Vec<NodeId> =
+            known.iter().map(|record| record.node).filter(|&node| node != identity.node).collect();
+        let system =
+            Community::start(&shared, system_hosted(&identity), Arc::new(move || others.clone())).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
         let inner = Inner {
@@ -140,6 +146,7 @@ impl Node {
             leaders: Mutex::default(),
             quarantined: Mutex::new(quarantined),
             evidence: options.evidence,
+            scrub: Scrub::default(),
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -161,6 +168,7 @@ impl Node {
             runtime.spawn("reconcile", reconcile::run(node.clone())),
             runtime.spawn("presence", crate::presence::run(node.clone())),
             runtime.spawn("compare", crate::compare::run(node.clone())),
+            runtime.spawn("scrub", scrub::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
@@ -267,6 +275,10 @@ impl Node {
 
     pub(crate) fn directory_session(&self) -> &crate::directory_client::Session {
         &self.inner.directory_session
+    }
+
+    pub(crate) fn scrub(&self) -> &Scrub {
+        &self.inner.scrub
     }
 
     pub(crate) fn reconcile_now(&self) -> &Notify {
@@ -457,7 +469,9 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         components: components.clone(),
         peers: peers.clone(),
     });
+    let mender = Mender::new(options.store.archive.clone(), peers.clone());
     let shared = Shared {
+        mender,
         store: options.store.clone(),
         consensus,
         components,
@@ -487,9 +501,4 @@ fn system_hosted(identity: &Identity) -> Hosted {
         founders,
         founded: !identity.is_founder(),
     }
-}
-
-/// The system community runs no components.
-fn no_sources() -> Sources {
-    Arc::new(Vec::new)
 }

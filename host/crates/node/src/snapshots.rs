@@ -5,8 +5,8 @@
 use crate::{
     components::Components,
     peer::{ask::Peers, method},
-    refuse,
     replica::Captured,
+    retention,
 };
 use althing_consensus::{
     peers::Lane,
@@ -16,7 +16,7 @@ use althing_core::{
     ids::{CommunityId, Hash, NodeId, Sequence},
     machine::Machine,
     program::Fault,
-    snapshot::{ChunkRef, Cut, Cutter, Manifest, Piece, Restoration},
+    snapshot::{ChunkRef, Cut, Cutter, Manifest, Piece, Restoration, RestoreError},
 };
 use althing_store::port::{Archive, SnapshotRecord, StoreError};
 use async_trait::async_trait;
@@ -43,6 +43,8 @@ pub(crate) struct Builder {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) fingerprint: Option<Hash>,
     pub(crate) last_cut: LastCut,
+    /// Known when it is built.
+    pub(crate) falls_back_to: u64,
 }
 
 #[async_trait]
@@ -50,11 +52,16 @@ impl SnapshotBuilder for Builder {
     async fn build(&mut self) -> Result<SnapshotHandle, Fault> {
         let previous = self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stored = match self.store(previous.as_ref()).await {
-            // A chunk of the cut before went with its snapshot, when another was installed meanwhile.
+            // A chunk of the cut before went with its snapshot, when another was installed meanwhile; or it
+            // was found damaged, and is stored anew now.
             Err(StoreError::MissingChunk { .. }) if previous.is_some() => self.store(None).await,
             stored => stored,
         };
         let (manifest, cut) = stored.map_err(|error| storage("a snapshot", error))?;
+        let policy = &self.captured.view.policy().retention;
+        self.falls_back_to = retention::falls_back_to(&*self.archive, manifest.community, policy)
+            .await
+            .map_err(|error| storage("the snapshots", error))?;
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
         let view = &self.captured.view;
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
@@ -63,6 +70,10 @@ impl SnapshotBuilder for Builder {
             .await
             .map_err(|error| storage("history", error))?;
         Ok(SnapshotHandle { applied: self.captured.applied.clone(), manifest: manifest.encode() })
+    }
+
+    fn falls_back_to(&self) -> u64 {
+        self.falls_back_to
     }
 }
 
@@ -80,7 +91,7 @@ impl Builder {
         }
         let cut = cutter.finish();
         let manifest = manifest(&self.captured, cut.chunks(), self.fingerprint);
-        keep(&*self.archive, &manifest, view.policy().retention.snapshots).await?;
+        retention::keep(&*self.archive, &manifest, &view.policy().retention).await?;
         Ok((manifest, cut))
     }
 }
@@ -109,90 +120,108 @@ fn manifest(captured: &Captured, chunks: Vec<ChunkRef>, fingerprint: Option<Hash
     }
 }
 
-/// How far in the log an encoded manifest's state is.
+/// How far in the log a manifest's state is.
 ///
 /// # Errors
 /// A fault when it cannot be read.
-pub(crate) fn applied(manifest: &[u8]) -> Result<AppliedState, Fault> {
-    let manifest =
-        Manifest::decode(manifest).map_err(|error| Fault::because("a manifest cannot be read", error))?;
-    applied_of(&manifest)
-}
-
-fn applied_of(manifest: &Manifest) -> Result<AppliedState, Fault> {
+pub(crate) fn applied(manifest: &Manifest) -> Result<AppliedState, Fault> {
     let record: LogRecord = althing_core::codec::decode(&manifest.log_id)
         .map_err(|error| Fault::because("a snapshot's log id cannot be read", error))?;
     let membership = (!manifest.membership.is_empty()).then(|| manifest.membership.clone());
     Ok(AppliedState { position: record.position, membership })
 }
 
-/// Commits a snapshot whose chunks are stored, and drops those beyond the retention.
-pub(crate) async fn keep(
-    archive: &dyn Archive,
-    manifest: &Manifest,
-    snapshots: u32,
-) -> Result<(), StoreError> {
-    let record = SnapshotRecord {
-        sequence: manifest.sequence,
-        log_index: manifest.log_index,
-        manifest: manifest.encode(),
-    };
-    let chunks = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
-    archive.put_snapshot(manifest.community, record, chunks).await?;
-    archive.retain_snapshots(manifest.community, snapshots).await
-}
-
-/// The newest snapshot that can be restored, and the community it holds; none when there is none.
-/// One that is damaged is told of and passed over.
+/// The newest snapshot that is whole, as far as is known.
 ///
 /// # Errors
-/// When storage fails, or every snapshot there is is damaged.
+/// When storage fails.
 pub(crate) async fn newest(
     archive: &dyn Archive,
     community: CommunityId,
-    engine: Hash,
-) -> Result<Option<(Machine, AppliedState)>, Fault> {
-    let records = archive.snapshots(community).await.map_err(|error| storage("snapshots", error))?;
-    let mut damage = None;
-    for record in records {
-        match restore(archive, &record.manifest, engine).await {
-            Ok(restored) => return Ok(Some(restored)),
-            Err(fault) => {
-                tracing::error!(%community, sequence = %record.sequence, fault = refuse::chain(&fault), "a snapshot is damaged");
-                damage = Some(fault);
-            }
-        }
-    }
-    damage.map_or(Ok(None), Err)
+) -> Result<Option<(SnapshotRecord, Manifest)>, StoreError> {
+    let damaged = archive.damaged_snapshots(community).await?;
+    let records = archive.snapshots(community).await?.into_iter();
+    let mut whole = records.filter(|record| !damaged.contains_key(&record.sequence));
+    Ok(whole.find_map(|record| {
+        let manifest = Manifest::decode(&record.manifest).ok()?;
+        Some((record, manifest))
+    }))
 }
 
-/// The community that a stored snapshot holds, verified chunk by chunk and as a whole.
+/// Why a snapshot was not restored.
+#[derive(Debug)]
+pub(crate) enum NotRestored {
+    /// What is stored is not what was written: another snapshot may do.
+    Damaged(Fault),
+    /// It must not be used here, and none like it.
+    Refused(Fault),
+}
+
+impl From<NotRestored> for Fault {
+    fn from(why: NotRestored) -> Self {
+        match why {
+            NotRestored::Damaged(fault) | NotRestored::Refused(fault) => fault,
+        }
+    }
+}
+
+/// The community that a stored snapshot holds, verified chunk by chunk and as a whole. Chunks that are
+/// found damaged are condemned, all of them.
 ///
 /// # Errors
-/// A fault that says what is damaged.
+/// [`NotRestored`], which says what is damaged.
 pub(crate) async fn restore(
     archive: &dyn Archive,
     manifest: &[u8],
     engine: Hash,
-) -> Result<(Machine, AppliedState), Fault> {
-    let manifest =
-        Manifest::decode(manifest).map_err(|error| Fault::because("a manifest cannot be read", error))?;
-    same_engine(&manifest, engine)?;
+) -> Result<(Machine, AppliedState), NotRestored> {
+    let damaged = |what: &str, error| NotRestored::Damaged(Fault::because(what, error));
+    let manifest = Manifest::decode(manifest)
+        .map_err(|error| NotRestored::Damaged(Fault::because("a manifest cannot be read", error)))?;
+    same_engine(&manifest, engine).map_err(NotRestored::Refused)?;
     let mut restoration = Restoration::default();
-    for &chunk in &manifest.chunks {
-        let bytes = archive.chunk(chunk.hash).await.map_err(|error| storage("a chunk", error))?;
-        let bytes =
-            bytes.ok_or_else(|| Fault::new(format!("chunk {} of a snapshot is missing", chunk.hash)))?;
-        restoration
-            .add(chunk, &bytes)
-            .map_err(|error| Fault::because("a snapshot cannot be restored", error))?;
+    for (place, &chunk) in manifest.chunks.iter().enumerate() {
+        let bytes = archive.chunk(chunk.hash).await;
+        let bytes = bytes.map_err(|error| NotRestored::Refused(storage("a chunk", error)))?;
+        match bytes.map(|bytes| restoration.add(chunk, &bytes)) {
+            Some(Ok(())) => {}
+            None | Some(Err(RestoreError::WrongBytes { .. })) => {
+                return Err(condemned(archive, &manifest, place).await);
+            }
+            Some(Err(error)) => {
+                return Err(NotRestored::Damaged(Fault::because("a snapshot cannot be restored", error)));
+            }
+        }
     }
     let machine = Machine::restore(restoration.finish())
-        .map_err(|error| Fault::because("a snapshot cannot be restored", error))?;
-    manifest
-        .check(&machine.view())
-        .map_err(|error| Fault::because("a snapshot is not what its manifest says", error))?;
-    Ok((machine, applied_of(&manifest)?))
+        .map_err(|error| damaged("a snapshot cannot be restored", error))?;
+    manifest.check(&machine.view()).map_err(|error| {
+        NotRestored::Damaged(Fault::because("a snapshot is not what its manifest says", error))
+    })?;
+    let applied = applied(&manifest).map_err(NotRestored::Damaged)?;
+    Ok((machine, applied))
+}
+
+/// Condemns every damaged chunk of a snapshot from one on, and says so.
+async fn condemned(archive: &dyn Archive, manifest: &Manifest, from: usize) -> NotRestored {
+    let mut damaged = BTreeSet::new();
+    for &chunk in &manifest.chunks[from..] {
+        match archive.chunk(chunk.hash).await {
+            Ok(bytes) if bytes.as_ref().is_some_and(|bytes| chunk.names(bytes)) => {}
+            Ok(_) => drop(damaged.insert(chunk.hash)),
+            Err(error) => return NotRestored::Refused(storage("a chunk", error)),
+        }
+    }
+    if let Err(error) = archive.condemn_chunks(damaged.iter().copied().collect()).await {
+        return NotRestored::Refused(storage("damaged chunks", error));
+    }
+    let first = damaged.first().copied().unwrap_or_default();
+    NotRestored::Damaged(Fault::new(format!(
+        "{} of {} chunks of the snapshot at sequence {} are damaged or missing, among them {first}",
+        damaged.len(),
+        manifest.chunks.len(),
+        manifest.sequence
+    )))
 }
 
 /// Refuses a state that another engine has made: what this one would make of the next operations
@@ -268,6 +297,6 @@ impl Fetcher {
     }
 }
 
-fn storage(what: &str, error: StoreError) -> Fault {
+pub(crate) fn storage(what: &str, error: StoreError) -> Fault {
     Fault::because(format!("storage failed at {what}"), error)
 }

@@ -7,6 +7,7 @@ use crate::{
     identity::Identity,
     node::Node,
     peer::method,
+    scrub::ScrubStatus,
 };
 use althing_consensus::{peers::Lane, port::Role};
 use althing_core::{
@@ -89,6 +90,8 @@ pub struct NodeStatus {
     pub replicas: Vec<ReplicaStatus>,
     /// How long it has been running.
     pub uptime: Duration,
+    /// What the scrub of what it stores has found.
+    pub scrub: ScrubStatus,
 }
 
 /// What there is to say of a replica that could not be brought back.
@@ -134,6 +137,7 @@ impl Node {
             nodes: DirectoryView(&self.directory()).nodes(),
             replicas,
             uptime: self.runtime().monotonic().saturating_sub(self.started()),
+            scrub: self.scrub().status(),
         }
     }
 

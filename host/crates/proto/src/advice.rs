@@ -29,7 +29,9 @@ pub const fn advice(code: Code) -> Advice {
         | Code::NoProgram
         | Code::NotHeld
         | Code::MembersChanging
-        | Code::BadMembers => of_things(code),
+        | Code::BadMembers
+        | Code::NoSnapshot
+        | Code::SnapshotNeeded => of_things(code),
         Code::NoSession
         | Code::Acknowledged
         | Code::Mismatch
@@ -94,6 +96,14 @@ const fn of_things(code: Code) -> Advice {
         ),
         Code::MembersChanging => say("A change of members is under way.", "Retry when it is done."),
         Code::BadMembers => say("The change of members makes no sense.", "The message says why."),
+        Code::NoSnapshot => say(
+            "The node that was asked has no such snapshot of the community.",
+            "`althing snapshot list` lists those of the node it asks; each node cuts its own.",
+        ),
+        Code::SnapshotNeeded => say(
+            "The snapshot is pinned, or a restart of the node needs it.",
+            "`althing snapshot unpin`, or `althing snapshot create` and delete it when two newer ones are there.",
+        ),
         _ => say("No community has that name or id.", "`althing community list` lists them."),
     }
 }

@@ -26,9 +26,13 @@ pub const fn tonic_code(code: Code) -> tonic::Code {
         | Code::BadComponent
         | Code::BadConfig
         | Code::BadMembers => Grpc::InvalidArgument,
-        Code::NoCommunity | Code::NoNode | Code::NoReplica | Code::NoComponent => Grpc::NotFound,
+        Code::NoCommunity | Code::NoNode | Code::NoReplica | Code::NoComponent | Code::NoSnapshot => {
+            Grpc::NotFound
+        }
         Code::CommunityExists => Grpc::AlreadyExists,
-        Code::NoProgram | Code::NoSession | Code::Acknowledged | Code::Mismatch => Grpc::FailedPrecondition,
+        Code::NoProgram | Code::NoSession | Code::Acknowledged | Code::Mismatch | Code::SnapshotNeeded => {
+            Grpc::FailedPrecondition
+        }
         Code::HistoryGone => Grpc::OutOfRange,
         Code::ReplicaStopped | Code::NoLeader | Code::ShuttingDown | Code::NotReached | Code::NotHeld => {
             Grpc::Unavailable

@@ -10,7 +10,11 @@
 use althing_core::ids::{CommunityId, Hash, Sequence};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 /// A store: the two halves, cheap to clone.
 #[derive(Clone)]
@@ -207,9 +211,24 @@ pub trait Archive: Send + Sync {
     /// the next snapshot that names them is committed, or for an hour.
     async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError>;
 
-    /// Stores chunks by their hashes; chunks that are here already are left alone. The caller has
-    /// verified the hashes. They stay as [`Archive::missing_chunks`] says.
+    /// Stores chunks by their hashes; chunks that are here already are left alone, condemned ones are
+    /// replaced. The caller has verified the hashes. They stay as [`Archive::missing_chunks`] says.
     async fn put_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), StoreError>;
+
+    /// Chunks that are stored, ascending by hash, from behind `after` on, at most `limit`; without those
+    /// that are condemned.
+    async fn stored_chunks(&self, after: Option<Hash>, limit: u32) -> Result<Vec<Hash>, StoreError>;
+
+    /// From now on these chunks count as missing, for everybody, until they are stored again: their bytes
+    /// were found not to be what their hashes say. Snapshots that name them stay. Those that are not
+    /// stored are left alone. Durable on return.
+    async fn condemn_chunks(&self, hashes: Vec<Hash>) -> Result<(), StoreError>;
+
+    /// Chunks that are condemned, ascending, at most `limit`.
+    async fn condemned_chunks(&self, limit: u32) -> Result<Vec<Hash>, StoreError>;
+
+    /// The snapshots of a community that name condemned chunks, and how many each. No others.
+    async fn damaged_snapshots(&self, community: CommunityId) -> Result<BTreeMap<Sequence, u64>, StoreError>;
 
     /// A chunk's bytes.
     async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError>;
@@ -227,8 +246,34 @@ pub trait Archive: Send + Sync {
     /// A community's snapshots, newest first.
     async fn snapshots(&self, community: CommunityId) -> Result<Vec<SnapshotRecord>, StoreError>;
 
-    /// Keeps the newest `keep` snapshots of a community, drops the others, and collects the chunks
-    /// that no snapshot of any community names.
+    /// Pins a snapshot, so that it stays until it is unpinned, and notes why; a note that was there is
+    /// replaced. Whether there is such a snapshot. Durable on return.
+    async fn pin_snapshot(
+        &self,
+        community: CommunityId,
+        sequence: Sequence,
+        note: String,
+    ) -> Result<bool, StoreError>;
+
+    /// Takes a pin away, if there is one. Whether there is such a snapshot. Durable on return.
+    async fn unpin_snapshot(&self, community: CommunityId, sequence: Sequence) -> Result<bool, StoreError>;
+
+    /// The snapshots of a community that are pinned, each with its note.
+    async fn pinned_snapshots(
+        &self,
+        community: CommunityId,
+    ) -> Result<BTreeMap<Sequence, String>, StoreError>;
+
+    /// Drops these snapshots, but for those that are pinned, and collects the chunks that no snapshot of
+    /// any community names. Which were dropped. Durable on return.
+    async fn drop_snapshots(
+        &self,
+        community: CommunityId,
+        sequences: Vec<Sequence>,
+    ) -> Result<BTreeSet<Sequence>, StoreError>;
+
+    /// Keeps the newest `keep` snapshots of a community and those that are pinned, drops the others, and
+    /// collects the chunks that no snapshot of any community names.
     async fn retain_snapshots(&self, community: CommunityId, keep: u32) -> Result<(), StoreError>;
 
     /// Stores a component; durable on return.
@@ -236,6 +281,9 @@ pub trait Archive: Send + Sync {
 
     /// A component's bytes.
     async fn component(&self, hash: Hash) -> Result<Option<Bytes>, StoreError>;
+
+    /// Forgets a component, so that it can be stored anew. Durable on return.
+    async fn drop_component(&self, hash: Hash) -> Result<(), StoreError>;
 
     /// The components that are here.
     async fn components(&self) -> Result<Vec<ComponentRecord>, StoreError>;
@@ -267,7 +315,7 @@ pub trait Archive: Send + Sync {
     /// record that holds sequences on both sides goes as a whole.
     async fn truncate_history(&self, community: CommunityId, from: Sequence) -> Result<(), StoreError>;
 
-    /// Forgets a community: snapshots, history, and chunks nobody else names.
+    /// Forgets a community: snapshots, pinned or not, history, and chunks nobody else names.
     async fn remove_community(&self, community: CommunityId) -> Result<(), StoreError>;
 
     /// A fact of the node itself (identity, address book).

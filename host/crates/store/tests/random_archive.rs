@@ -23,6 +23,10 @@ enum Step {
     MissingChunks(Vec<u8>),
     PutSnapshot(CommunityId, u64, Vec<u8>),
     Retain(CommunityId, u32),
+    Drop(CommunityId, Vec<u64>),
+    Pin(CommunityId, u64),
+    Unpin(CommunityId, u64),
+    Condemn(Vec<u8>),
     Remove(CommunityId),
     /// A first sequence, and the lengths of records that follow each other.
     Append(CommunityId, u64, Vec<u64>),
@@ -41,6 +45,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => chunks().prop_map(Step::MissingChunks),
         4 => (community(), 0..5_u64, chunks()).prop_map(|(c, s, n)| Step::PutSnapshot(c, s, n)),
         3 => (community(), 0..3_u32).prop_map(|(c, keep)| Step::Retain(c, keep)),
+        2 => (community(), prop::collection::vec(0..5_u64, 0..3)).prop_map(|(c, s)| Step::Drop(c, s)),
+        2 => (community(), 0..5_u64).prop_map(|(c, s)| Step::Pin(c, s)),
+        1 => (community(), 0..5_u64).prop_map(|(c, s)| Step::Unpin(c, s)),
+        1 => chunks().prop_map(Step::Condemn),
         1 => community().prop_map(Step::Remove),
         8 => (community(), 1..40_u64, prop::collection::vec(1..4_u64, 0..5))
             .prop_map(|(c, first, lengths)| Step::Append(c, first, lengths)),
@@ -69,6 +77,17 @@ async fn take(archive: &dyn Archive, step: Step, salt: usize) -> String {
             format!("{:?}", archive.put_snapshot(community, record, hashes(&names)).await)
         }
         Step::Retain(community, keep) => format!("{:?}", archive.retain_snapshots(community, keep).await),
+        Step::Drop(community, sequences) => {
+            let sequences = sequences.into_iter().map(Sequence).collect();
+            format!("{:?}", archive.drop_snapshots(community, sequences).await)
+        }
+        Step::Pin(community, sequence) => {
+            format!("{:?}", archive.pin_snapshot(community, Sequence(sequence), format!("{salt}")).await)
+        }
+        Step::Unpin(community, sequence) => {
+            format!("{:?}", archive.unpin_snapshot(community, Sequence(sequence)).await)
+        }
+        Step::Condemn(names) => format!("{:?}", archive.condemn_chunks(hashes(&names)).await),
         Step::Remove(community) => format!("{:?}", archive.remove_community(community).await),
         Step::Append(community, first, lengths) => {
             let mut next = first;
@@ -100,8 +119,15 @@ async fn everything(archive: &dyn Archive) -> String {
     for name in 0..12 {
         chunks.push(archive.chunk(Hash([name; 32])).await.unwrap());
     }
-    let (a, b) = (archive.snapshots(CommunityId(0)).await, archive.snapshots(CommunityId(1)).await);
-    format!("{chunks:?} {a:?} {b:?}")
+    let condemned = archive.condemned_chunks(99).await.unwrap();
+    let stored = archive.stored_chunks(Some(Hash([2; 32])), 5).await.unwrap();
+    let mut communities = Vec::new();
+    for community in [0, 1].map(CommunityId) {
+        let (snapshots, pinned) =
+            (archive.snapshots(community).await, archive.pinned_snapshots(community).await);
+        communities.push((snapshots, pinned, archive.damaged_snapshots(community).await));
+    }
+    format!("{chunks:?} {condemned:?} {stored:?} {communities:?}")
 }
 
 async fn compare(mut disk: impl Subject, mut memory: impl Subject, steps: Vec<Step>) {

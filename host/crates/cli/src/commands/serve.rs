@@ -54,7 +54,7 @@ pub(crate) struct Serve {
     /// Where compiled components are kept, if not with the other data. Nodes of one machine may share it.
     #[arg(long, env = "ALTHING_COMPILED", value_name = "FOLDER")]
     compiled: Option<PathBuf>,
-    /// Log entries kept behind a snapshot, so that a replica that lags a little needs no snapshot.
+    /// Log entries kept behind a snapshot at least, so that a replica that lags a little needs no snapshot.
     #[arg(long, value_name = "ENTRIES")]
     log_kept: Option<u64>,
     /// MiB kept free on the disk of the data folder: with less, new operations are refused until there is

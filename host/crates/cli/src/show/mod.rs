@@ -6,10 +6,12 @@ pub(crate) mod community;
 pub(crate) mod export;
 pub(crate) mod outcome;
 pub(crate) mod program;
+pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod transition;
+mod when;
 
 use serde::Serialize;
 use std::fmt;

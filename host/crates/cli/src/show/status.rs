@@ -18,6 +18,17 @@ pub(crate) struct StatusShown {
     uptime_millis: u64,
     nodes: Vec<NodeShown>,
     replicas: Vec<ReplicaStatusShown>,
+    scrub: ScrubShown,
+}
+
+/// What the node has found in what it stores, since it started.
+#[derive(Debug, Serialize)]
+struct ScrubShown {
+    rounds: u64,
+    bytes: u64,
+    found: u64,
+    mended: u64,
+    damaged: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -36,7 +47,9 @@ impl From<v1::StatusResponse> for StatusShown {
             api_address: node.api_address,
             last_seen_millis: node.last_seen_millis,
         });
+        let v1::ScrubInfo { rounds, bytes, found, mended, damaged } = status.scrub.unwrap_or_default();
         Self {
+            scrub: ScrubShown { rounds, bytes, found, mended, damaged },
             cluster: hex::encode(&status.cluster),
             node: status.node,
             version: status.version,
@@ -72,6 +85,24 @@ impl fmt::Display for StatusShown {
                 writeln!(f, "\n{} STOPPED: {fault}", replica.name)?;
             }
         }
-        Ok(())
+        self.scrub.fmt(f)
+    }
+}
+
+impl fmt::Display for ScrubShown {
+    /// Nothing, while nothing was found.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, mended, damaged, .. } = self;
+        match (found, mended, damaged) {
+            (0, 0, 0) => Ok(()),
+            (.., 0) => writeln!(
+                f,
+                "\nDAMAGE was found in what is stored here, {found} times; {mended} chunks and components are whole again"
+            ),
+            _ => writeln!(
+                f,
+                "\nDAMAGE: {damaged} chunks of snapshots here are damaged, and nobody has them (`althing snapshot verify`)"
+            ),
+        }
     }
 }

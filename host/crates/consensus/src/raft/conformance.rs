@@ -4,6 +4,7 @@ use super::{
     closing,
     log::Log,
     machine::{FaultSlot, Machine},
+    purge::Floor,
     types::Types,
 };
 use crate::port::{
@@ -76,7 +77,8 @@ impl StateMachine for Rememberer {
 
 fn parts(store: &Store) -> (Log<TokioRuntime>, Machine<TokioRuntime>) {
     let (life, _) = closing::life();
-    let machine = Machine::new(Box::<Rememberer>::default(), FaultSlot::default(), life);
+    let (fault, floor) = (FaultSlot::default(), Floor::default());
+    let machine = Machine::new(Box::<Rememberer>::default(), fault, floor, life);
     (Log::new(CommunityId(7), Arc::clone(&store.wal)), machine)
 }
 

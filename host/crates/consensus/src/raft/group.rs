@@ -6,6 +6,7 @@ use super::{
     log::Log,
     machine::{self, FaultSlot},
     proposals::Proposals,
+    purge::Floor,
     status::StatusBoard,
     types::{Callback, Proposal, Raft, Types},
 };
@@ -45,6 +46,7 @@ pub(crate) struct RaftGroup<RT: AsyncRuntime> {
     pub(super) board: Arc<StatusBoard>,
     pub(super) proposals: Arc<Proposals>,
     pub(super) fault: FaultSlot,
+    pub(super) floor: Floor,
     /// Whether this replica is changing members.
     pub(super) is_changing: Arc<AtomicBool>,
     pub(super) closing: Closing,

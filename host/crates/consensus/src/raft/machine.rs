@@ -5,6 +5,7 @@
 
 use super::{
     closing::Life,
+    purge::Floor,
     records::{self, StoredMembershipRecord, decode, encode},
     types::{Entry, Executed, Leader, LogId, Payload, StoredMembership, Types},
 };
@@ -42,6 +43,7 @@ pub(crate) struct Machine<RT> {
     /// Never locked: only makes the machine shareable for openraft, which never shares it.
     machine: Mutex<Box<dyn StateMachine>>,
     fault: FaultSlot,
+    floor: Floor,
     life: Life,
     runtime: PhantomData<fn() -> RT>,
 }
@@ -50,13 +52,14 @@ pub(crate) struct Machine<RT> {
 pub(crate) struct Builder<RT> {
     builder: Mutex<Result<Box<dyn SnapshotBuilder>, Option<io::Error>>>,
     fault: FaultSlot,
+    floor: Floor,
     life: Life,
     runtime: PhantomData<fn() -> RT>,
 }
 
 impl<RT> Machine<RT> {
-    pub(crate) fn new(machine: Box<dyn StateMachine>, fault: FaultSlot, life: Life) -> Self {
-        Self { machine: Mutex::new(machine), fault, life, runtime: PhantomData }
+    pub(crate) fn new(machine: Box<dyn StateMachine>, fault: FaultSlot, floor: Floor, life: Life) -> Self {
+        Self { machine: Mutex::new(machine), fault, floor, life, runtime: PhantomData }
     }
 
     async fn execute(&mut self, entries: Vec<CommittedEntry>) -> io::Result<Vec<Executed>> {
@@ -100,8 +103,8 @@ impl<RT: AsyncRuntime> RaftStateMachine<Types<RT>> for Machine<RT> {
     async fn get_snapshot_builder(&mut self) -> Builder<RT> {
         let captured = self.machine.get_mut().capture().await;
         let builder = captured.map_err(|fault| Some(stop(&self.fault, &fault)));
-        let (fault, life) = (Arc::clone(&self.fault), self.life.clone());
-        Builder { builder: Mutex::new(builder), fault, life, runtime: PhantomData }
+        let (fault, floor, life) = (Arc::clone(&self.fault), self.floor.clone(), self.life.clone());
+        Builder { builder: Mutex::new(builder), fault, floor, life, runtime: PhantomData }
     }
 
     async fn install_snapshot(&mut self, meta: &Meta, manifest: Bytes) -> Result<(), io::Error> {
@@ -128,6 +131,7 @@ impl<RT: AsyncRuntime> RaftSnapshotBuilder<Types<RT>> for Builder<RT> {
                     .unless_closing(builder.build())
                     .await?
                     .map_err(|fault| stop(&self.fault, &fault))?;
+                self.floor.set(builder.falls_back_to());
                 snapshot(built)
             }
             Err(error) => Err(error.take().unwrap_or_else(|| io::Error::other("no state was captured"))),

@@ -12,6 +12,7 @@ mod membership;
 mod messages;
 mod network;
 mod proposals;
+mod purge;
 mod records;
 mod server;
 mod start;

@@ -17,6 +17,7 @@ use super::{
     machine::{FaultSlot, Machine},
     network::Network,
     proposals::Proposals,
+    purge::{self, Floor},
     status::{self, StatusBoard},
     types::Raft,
 };
@@ -34,6 +35,7 @@ use std::{
     sync::{Arc, Mutex, Weak, atomic::AtomicBool},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// Most proposals that wait for the core.
 const PROPOSALS_QUEUED_MAX: u64 = 4096;
@@ -64,7 +66,8 @@ async fn start_on<RT: AsyncRuntime>(parts: GroupParts) -> Result<Arc<RaftGroup<R
     let fault = FaultSlot::default();
     let network = Network::<RT>::new(community, transport, runtime.clone(), config.timing);
     let (life, closing) = closing::life();
-    let machine = Machine::<RT>::new(machine, Arc::clone(&fault), life);
+    let floor = Floor::default();
+    let machine = Machine::<RT>::new(machine, Arc::clone(&fault), floor.clone(), life);
     let log = Log::<RT>::new(community, wal);
     let raft = Raft::<RT>::new(replica.0, Arc::new(configure(&config)?), network, log.clone(), machine)
         .await
@@ -75,7 +78,8 @@ async fn start_on<RT: AsyncRuntime>(parts: GroupParts) -> Result<Arc<RaftGroup<R
     // Once the core has answered anything, its metrics tell what was restored.
     let _ = raft.with_raft_state(|_| ()).await;
     status::show_now::<RT>(&raft.metrics(), &board);
-    let kept = status::keep::<RT>(raft.metrics(), Arc::clone(&board), Arc::clone(&fault));
+    let cut = Arc::new(Notify::new());
+    let kept = status::keep::<RT>(raft.metrics(), Arc::clone(&board), Arc::clone(&fault), Arc::clone(&cut));
     let keeper = runtime.spawn("group status", kept);
     let group = Arc::new(RaftGroup {
         raft,
@@ -87,12 +91,14 @@ async fn start_on<RT: AsyncRuntime>(parts: GroupParts) -> Result<Arc<RaftGroup<R
         board,
         proposals: Arc::<Proposals>::default(),
         fault,
+        floor,
         is_changing: Arc::<AtomicBool>::default(),
         closing,
         tasks: Mutex::new(vec![keeper]),
     });
     let warden = runtime.spawn("group warden", watch_over(Arc::downgrade(&group)));
-    group.tasks.lock().expect("nobody else knows the group yet").push(warden);
+    let purger = runtime.spawn("group purge", purge::keep_purging(Arc::downgrade(&group), cut));
+    group.tasks.lock().expect("nobody else knows the group yet").extend([warden, purger]);
     Ok(group)
 }
 
@@ -123,9 +129,9 @@ fn configure(config: &GroupConfig) -> Result<Config, StartError> {
         enable_leader_restore: Some(false),
         allow_log_reversion: Some(false),
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: config.log_kept,
+        // All of it: `purge` decides.
+        max_in_snapshot_log_to_keep: u64::MAX,
         replication_lag_threshold: config.log_kept.max(1),
-        purge_batch_size: 1,
         api_channel_size: Some(PROPOSALS_QUEUED_MAX),
         api_batch_capacity: PROPOSALS_QUEUED_MAX,
         // A lone proposal never waits: what queues while one append is under way makes the batch.

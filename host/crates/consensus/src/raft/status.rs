@@ -18,7 +18,7 @@ use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard},
 };
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Shows the status of a group to whoever asks.
 pub(crate) struct StatusBoard {
@@ -90,17 +90,22 @@ pub(crate) fn show_now<RT: AsyncRuntime>(
     board.change(|status| show(&metrics.borrow_watched(), status, &mut None));
 }
 
-/// Keeps a board up to date until the group stops.
+/// Keeps a board up to date until the group stops, and tells `cut` of every other snapshot.
 pub(crate) async fn keep<RT: AsyncRuntime>(
     mut metrics: WatchReceiverOf<Types<RT>, RaftMetrics<Types<RT>>>,
     board: Arc<StatusBoard>,
     fault: FaultSlot,
+    cut: Arc<Notify>,
 ) {
-    let mut membership = None;
+    let (mut membership, mut snapshot) = (None, None);
     loop {
         let stopped = {
             let metrics = metrics.borrow_and_update();
             board.change(|status| show(&metrics, status, &mut membership));
+            if metrics.snapshot != snapshot {
+                snapshot = metrics.snapshot;
+                cut.notify_one();
+            }
             metrics.running_state.as_ref().err().map(ToString::to_string)
         };
         if let Some(why) = stopped {

@@ -235,6 +235,33 @@ fn a_change_of_voters_that_lost_its_leader_half_way_is_finished_by_the_next() {
 }
 
 #[test]
+fn the_log_reaches_back_to_where_an_older_snapshot_ends() {
+    simulate(21, |runtime| async move {
+        let cluster = Cluster::of(3, &runtime).await;
+        let leader = cluster.leader(FIRST).await;
+        let falls_back_to = cluster.nodes[&leader].disks[&FIRST].falls_back_to.clone();
+        *falls_back_to.lock().unwrap() = Some(0);
+        for number in 0..50 {
+            cluster.propose(FIRST, &format!("{number}")).await;
+        }
+        let cut = async |at_least: u64| {
+            cluster.group(FIRST, leader).snapshot().await.unwrap();
+            let is_cut = |cluster: &Cluster| cluster.status(FIRST, leader).snapshot_index >= at_least;
+            cluster.until("a snapshot is cut", is_cut).await;
+            cluster.runtime.sleep(Duration::from_secs(1)).await;
+        };
+        cut(50).await;
+        assert_eq!(cluster.purged(FIRST, leader).await, None, "with one snapshot, all of the log is needed");
+        *falls_back_to.lock().unwrap() = Some(40);
+        for number in 0..50 {
+            cluster.propose(FIRST, &format!("{number}")).await;
+        }
+        cut(100).await;
+        assert_eq!(cluster.purged(FIRST, leader).await, Some(40), "so much is needed, and no more");
+    });
+}
+
+#[test]
 fn a_follower_that_was_away_too_long_gets_a_snapshot() {
     simulate(8, |runtime| async move {
         let mut cluster = Cluster::new(&runtime);

@@ -33,7 +33,11 @@ pub(crate) type Book = Arc<Mutex<Vec<Bytes>>>;
 
 /// What a replica's machine keeps over a restart.
 #[derive(Clone, Default)]
-pub(crate) struct Disk(Arc<Mutex<Option<SnapshotHandle>>>);
+pub(crate) struct Disk {
+    newest: Arc<Mutex<Option<SnapshotHandle>>>,
+    /// What the machine says that its log has to reach back to, if it says anything.
+    pub(crate) falls_back_to: Arc<Mutex<Option<u64>>>,
+}
 
 /// Writes down what it executes. Its snapshot is all of it, in the manifest.
 pub(crate) struct Scribe {
@@ -48,7 +52,7 @@ impl Scribe {
         let mut scribe =
             Self { applied: AppliedState::default(), book: Arc::clone(book), disk: disk.clone() };
         scribe.book.lock().unwrap().clear();
-        let newest = disk.0.lock().unwrap().clone();
+        let newest = disk.newest.lock().unwrap().clone();
         if let Some(snapshot) = newest {
             scribe.take_over(&snapshot);
         }
@@ -69,8 +73,12 @@ struct Copying {
 #[async_trait]
 impl SnapshotBuilder for Copying {
     async fn build(&mut self) -> Result<SnapshotHandle, Fault> {
-        *self.disk.0.lock().unwrap() = Some(self.snapshot.clone());
+        *self.disk.newest.lock().unwrap() = Some(self.snapshot.clone());
         Ok(self.snapshot.clone())
+    }
+
+    fn falls_back_to(&self) -> u64 {
+        self.disk.falls_back_to.lock().unwrap().unwrap_or(u64::MAX)
     }
 }
 
@@ -111,12 +119,12 @@ impl StateMachine for Scribe {
 
     async fn install(&mut self, snapshot: SnapshotHandle) -> Result<(), Fault> {
         self.take_over(&snapshot);
-        *self.disk.0.lock().unwrap() = Some(snapshot);
+        *self.disk.newest.lock().unwrap() = Some(snapshot);
         Ok(())
     }
 
     async fn snapshot(&mut self) -> Result<Option<SnapshotHandle>, Fault> {
-        Ok(self.disk.0.lock().unwrap().clone())
+        Ok(self.disk.newest.lock().unwrap().clone())
     }
 }
 
@@ -145,7 +153,7 @@ pub(crate) struct Node {
     pub(crate) consensus: Consensus,
     pub(crate) fetching: Arc<Fetching>,
     store: MemoryStore,
-    disks: BTreeMap<CommunityId, Disk>,
+    pub(crate) disks: BTreeMap<CommunityId, Disk>,
     books: BTreeMap<CommunityId, Book>,
 }
 
@@ -257,7 +265,7 @@ impl Cluster {
 
     /// How many machines of a node have not been dropped.
     pub(crate) fn machines_alive(&self, node: NodeId) -> usize {
-        self.nodes[&node].disks.values().map(|disk| Arc::strong_count(&disk.0) - 1).sum()
+        self.nodes[&node].disks.values().map(|disk| Arc::strong_count(&disk.newest) - 1).sum()
     }
 
     /// The power of a node fails: what was not synced is lost.
@@ -304,13 +312,18 @@ impl Cluster {
         self.group(community, leader).snapshot().await.unwrap();
         let begin = self.runtime.monotonic();
         loop {
-            let state = self.nodes[&leader].store.store().wal.state(community).await.unwrap();
-            if state.purged.is_some_and(|(upto, _)| upto >= index) {
+            if self.purged(community, leader).await.is_some_and(|upto| upto >= index) {
                 return;
             }
             assert!(self.runtime.monotonic() - begin < Duration::from_secs(60), "the log is not compacted");
             self.runtime.sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    /// The last index that a replica's log has let go.
+    pub(crate) async fn purged(&self, community: CommunityId, node: NodeId) -> Option<u64> {
+        let state = self.nodes[&node].store.store().wal.state(community).await.unwrap();
+        state.purged.map(|(upto, _)| upto)
     }
 
     /// Who leads, if it is one node in the newest term and it is reachable.

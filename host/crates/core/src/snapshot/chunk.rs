@@ -46,10 +46,16 @@ pub struct ChunkRef {
 }
 
 impl ChunkRef {
+    /// What a manifest says of these bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self { hash: Hash::of(DOMAIN, bytes), bytes: bytes.len() as u64 }
+    }
+
     /// Whether `bytes` are this chunk: to be asked before they are stored.
     #[must_use]
     pub fn names(&self, bytes: &[u8]) -> bool {
-        bytes.len() as u64 == self.bytes && Hash::of(DOMAIN, bytes) == self.hash
+        bytes.len() as u64 == self.bytes && Self::of(bytes) == *self
     }
 }
 

@@ -47,23 +47,23 @@ impl Tamper {
     }
 }
 
-const GUILD: &str = "guild";
+pub(crate) const GUILD: &str = "guild";
 /// Each is another course of the same story.
 const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// A cluster with the community "guild", whose members tell one tale, each adding to it.
-struct Stage {
-    runtime: Runtime,
-    network: MemoryNetwork,
+pub(crate) struct Stage {
+    pub(crate) runtime: Runtime,
+    pub(crate) network: MemoryNetwork,
     engine: Engine,
     folder: tempfile::TempDir,
-    nodes: BTreeMap<u64, (Node, MemoryStore)>,
+    pub(crate) nodes: BTreeMap<u64, (Node, MemoryStore)>,
     session: SessionId,
     number: u64,
 }
 
 impl Stage {
-    async fn set(runtime: Runtime, voters: u64) -> Self {
+    pub(crate) async fn set(runtime: Runtime, voters: u64) -> Self {
         let network = MemoryNetwork::new(runtime.clone());
         let mut stage = Self {
             runtime,
@@ -111,13 +111,19 @@ impl Stage {
             evidence: Some(self.evidence(id)),
         };
         let node = Node::start(options).await.unwrap();
+        self.nodes.insert(id, (node, store));
+        self.serve(id);
+    }
+
+    /// Lets the others reach a node.
+    pub(crate) fn serve(&self, id: u64) {
+        let node = self.node(id);
         let handlers =
             Handlers::new().with("raft/", node.consensus_handler()).with("node/", node.peer_handler());
         self.network.serve(NodeId(id), handlers);
-        self.nodes.insert(id, (node, store));
     }
 
-    async fn restart(&mut self, id: u64) {
+    pub(crate) async fn restart(&mut self, id: u64) {
         let (node, store) = self.nodes.remove(&id).unwrap();
         self.network.stop(NodeId(id));
         let store = store.crash();
@@ -129,11 +135,11 @@ impl Stage {
         self.folder.path().join(format!("node-{id}"))
     }
 
-    fn node(&self, id: u64) -> Node {
+    pub(crate) fn node(&self, id: u64) -> Node {
         self.nodes[&id].0.clone()
     }
 
-    async fn replica(&self, id: u64) -> Option<ReplicaStatus> {
+    pub(crate) async fn replica(&self, id: u64) -> Option<ReplicaStatus> {
         let status = self.node(id).status().await;
         status.replicas.into_iter().find(|replica| replica.name == GUILD)
     }
@@ -150,7 +156,7 @@ impl Stage {
     }
 
     /// Adds to the tale, through one node after the other until it is answered.
-    async fn tell(&mut self) {
+    pub(crate) async fn tell(&mut self) {
         self.number += 1;
         let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
         let operation = Operation {
@@ -202,7 +208,7 @@ impl Stage {
     }
 
     /// All replicas at one sequence with one digest.
-    async fn must_agree(&self) {
+    pub(crate) async fn must_agree(&self) {
         let began = self.runtime.monotonic();
         loop {
             let mut reached = Vec::new();
@@ -220,7 +226,7 @@ impl Stage {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         for (node, _) in self.nodes.values() {
             node.shutdown().await;
         }

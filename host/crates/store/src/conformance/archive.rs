@@ -19,6 +19,10 @@ pub async fn archive_suite<S: Subject, F: Future<Output = S>>(make: impl Fn() ->
         retention_keeps_the_newest_and_chunks_that_anybody_names,
         retention_spares_chunks_that_a_snapshot_under_way_counts_on,
         chunks_put_while_others_retain_are_never_lost,
+        a_pinned_snapshot_stays_until_it_is_unpinned,
+        snapshots_that_are_named_are_dropped_but_for_the_pinned_ones,
+        condemned_chunks_count_as_missing_until_they_are_stored_again,
+        condemned_chunks_are_collected_with_the_last_snapshot_that_names_them,
         a_removed_community_leaves_what_others_share,
         components_and_facts_stay,
         history_reads_back_in_order_and_within_bounds,
@@ -199,6 +203,112 @@ async fn chunks_put_while_others_retain_are_never_lost(subject: &mut impl Subjec
     }
 }
 
+async fn sequences(archive: &dyn Archive, community: CommunityId) -> Vec<u64> {
+    archive.snapshots(community).await.expect(OK).iter().map(|snapshot| snapshot.sequence.0).collect()
+}
+
+async fn a_pinned_snapshot_stays_until_it_is_unpinned(subject: &mut impl Subject) {
+    let archive = subject.store().archive;
+    put_snapshot(&*archive, A, 10, &[1, 2]).await;
+    put_snapshot(&*archive, A, 20, &[2, 3]).await;
+    put_snapshot(&*archive, A, 30, &[3, 4]).await;
+    let pin = async |sequence: u64, note: &str| {
+        archive.pin_snapshot(A, Sequence(sequence), note.to_owned()).await.expect(OK)
+    };
+    assert!(!pin(15, "nothing").await, "there is none at this sequence");
+    assert!(pin(10, "before the upgrade").await);
+    assert!(pin(10, "for good").await, "the note is replaced");
+    assert!(!archive.pin_snapshot(B, Sequence(10), String::new()).await.expect(OK));
+    archive.retain_snapshots(A, 1).await.expect(OK);
+    // The same sequence again is still the one that was pinned.
+    archive.put_snapshot(A, snapshot(10), hashes(&[1, 2])).await.expect(OK);
+    subject.reopen().await;
+    let archive = subject.store().archive;
+    archive.retain_snapshots(A, 1).await.expect(OK);
+    assert_eq!(sequences(&*archive, A).await, [30, 10]);
+    assert_eq!(here(&*archive, &[1, 2, 3, 4]).await, [1, 2, 3, 4]);
+    let pinned = archive.pinned_snapshots(A).await.expect(OK);
+    assert_eq!(pinned.into_iter().collect::<Vec<_>>(), [(Sequence(10), "for good".to_owned())]);
+    assert!(archive.pinned_snapshots(B).await.expect(OK).is_empty());
+    assert!(archive.unpin_snapshot(A, Sequence(10)).await.expect(OK));
+    assert!(archive.unpin_snapshot(A, Sequence(10)).await.expect(OK), "it is there, pinned or not");
+    assert!(!archive.unpin_snapshot(A, Sequence(20)).await.expect(OK));
+    archive.retain_snapshots(A, 1).await.expect(OK);
+    assert_eq!(sequences(&*archive, A).await, [30]);
+    assert_eq!(here(&*archive, &[1, 2, 3, 4]).await, [3, 4]);
+    archive.pin_snapshot(A, Sequence(30), String::new()).await.expect(OK);
+    archive.remove_community(A).await.expect(OK);
+    assert_eq!(sequences(&*archive, A).await, [], "a pin does not outlive its community");
+    assert!(archive.pinned_snapshots(A).await.expect(OK).is_empty());
+}
+
+async fn snapshots_that_are_named_are_dropped_but_for_the_pinned_ones(subject: &mut impl Subject) {
+    let archive = subject.store().archive;
+    for (sequence, chunks) in [(10, [1, 2]), (20, [2, 3]), (30, [3, 4])] {
+        put_snapshot(&*archive, A, sequence, &chunks).await;
+    }
+    put_snapshot(&*archive, B, 20, &[3]).await;
+    assert!(archive.pin_snapshot(A, Sequence(10), "kept".to_owned()).await.expect(OK));
+    let asked = [10, 20, 25].map(Sequence).to_vec();
+    let dropped = archive.drop_snapshots(A, asked).await.expect(OK);
+    assert_eq!(dropped.into_iter().collect::<Vec<_>>(), [Sequence(20)]);
+    assert_eq!((sequences(&*archive, A).await, sequences(&*archive, B).await), (vec![30, 10], vec![20]));
+    assert_eq!(here(&*archive, &[1, 2, 3, 4]).await, [1, 2, 3, 4]);
+    archive.drop_snapshots(A, vec![Sequence(30)]).await.expect(OK);
+    subject.reopen().await;
+    assert_eq!(here(&*subject.store().archive, &[1, 2, 3, 4]).await, [1, 2, 3]);
+}
+
+async fn condemned_chunks_count_as_missing_until_they_are_stored_again(subject: &mut impl Subject) {
+    let archive = subject.store().archive;
+    put_snapshot(&*archive, A, 10, &[1, 2, 3]).await;
+    put_snapshot(&*archive, A, 20, &[3, 4]).await;
+    put_snapshot(&*archive, B, 5, &[5]).await;
+    archive.condemn_chunks(hashes(&[2, 3, 9])).await.expect(OK);
+    subject.reopen().await;
+    let archive = subject.store().archive;
+    assert_eq!(archive.condemned_chunks(9).await.expect(OK), hashes(&[2, 3]), "9 is not stored");
+    assert_eq!(archive.condemned_chunks(1).await.expect(OK), hashes(&[2]));
+    assert_eq!(archive.stored_chunks(None, 9).await.expect(OK), hashes(&[1, 4, 5]));
+    assert_eq!(archive.stored_chunks(Some(Hash([1; 32])), 1).await.expect(OK), hashes(&[4]));
+    assert_eq!(here(&*archive, &[1, 2, 3, 4, 5]).await, [1, 4, 5]);
+    assert_eq!(archive.missing_chunks(&hashes(&[1, 2, 3])).await.expect(OK), hashes(&[2, 3]));
+    let damaged = archive.damaged_snapshots(A).await.expect(OK);
+    assert_eq!(damaged.into_iter().collect::<Vec<_>>(), [(Sequence(10), 2), (Sequence(20), 1)]);
+    assert!(archive.damaged_snapshots(B).await.expect(OK).is_empty());
+    let refused = archive.put_snapshot(A, snapshot(30), hashes(&[1, 3])).await;
+    assert!(
+        matches!(refused, Err(StoreError::MissingChunk { hash }) if hash == Hash([3; 32])),
+        "{refused:?}"
+    );
+
+    // Stored again it is what is stored now, and of the others nothing changes.
+    let (mended, other) = (Bytes::from_static(b"three again"), Bytes::from_static(b"another four"));
+    let [three, four] = [3, 4].map(|name| Hash([name; 32]));
+    archive.put_chunks(vec![(three, mended.clone()), (four, other)]).await.expect(OK);
+    subject.reopen().await;
+    let archive = subject.store().archive;
+    assert_eq!(archive.condemned_chunks(9).await.expect(OK), hashes(&[2]));
+    assert_eq!(archive.chunk(three).await.expect(OK), Some(mended));
+    assert_eq!(archive.chunk(four).await.expect(OK), Some(chunk(4).1));
+    let damaged = archive.damaged_snapshots(A).await.expect(OK);
+    assert_eq!(damaged.into_iter().collect::<Vec<_>>(), [(Sequence(10), 1)]);
+}
+
+async fn condemned_chunks_are_collected_with_the_last_snapshot_that_names_them(subject: &mut impl Subject) {
+    let archive = subject.store().archive;
+    put_snapshot(&*archive, A, 10, &[1, 2]).await;
+    put_snapshot(&*archive, A, 20, &[2]).await;
+    archive.condemn_chunks(hashes(&[1, 2])).await.expect(OK);
+    archive.retain_snapshots(A, 1).await.expect(OK);
+    assert_eq!(archive.condemned_chunks(9).await.expect(OK), hashes(&[2]));
+    archive.drop_snapshots(A, vec![Sequence(20)]).await.expect(OK);
+    assert_eq!(archive.condemned_chunks(9).await.expect(OK), []);
+    // What comes under the same name later is not condemned for it.
+    put_chunks(&*archive, &[1, 2]).await;
+    assert_eq!(here(&*archive, &[1, 2]).await, [1, 2]);
+}
+
 async fn a_removed_community_leaves_what_others_share(subject: &mut impl Subject) {
     let archive = subject.store().archive;
     put_snapshot(&*archive, A, 10, &[1, 2]).await;
@@ -368,6 +478,15 @@ async fn a_closed_archive_refuses_everything(subject: &mut impl Subject) {
     assert!(matches!(archive.snapshots(A).await, Err(StoreError::Closed)));
     assert!(matches!(archive.retain_snapshots(A, 1).await, Err(StoreError::Closed)));
     assert!(matches!(archive.put_component(Hash([1; 32]), Bytes::new()).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.drop_component(Hash([1; 32])).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.stored_chunks(None, 1).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.condemn_chunks(hashes(&[1])).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.condemned_chunks(1).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.damaged_snapshots(A).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.pin_snapshot(A, Sequence(1), String::new()).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.unpin_snapshot(A, Sequence(1)).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.pinned_snapshots(A).await, Err(StoreError::Closed)));
+    assert!(matches!(archive.drop_snapshots(A, vec![Sequence(1)]).await, Err(StoreError::Closed)));
     assert!(matches!(archive.component(Hash([1; 32])).await, Err(StoreError::Closed)));
     assert!(matches!(archive.components().await, Err(StoreError::Closed)));
     assert!(matches!(archive.remove_community(A).await, Err(StoreError::Closed)));

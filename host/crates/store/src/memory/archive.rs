@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::{Mutex, MutexGuard},
 };
 
@@ -28,6 +29,8 @@ struct Inner {
 #[derive(Clone, Default)]
 struct Shelves {
     chunks: BTreeMap<Hash, Bytes>,
+    /// Some of the chunks.
+    condemned: BTreeSet<Hash>,
     snapshots: BTreeMap<CommunityId, BTreeMap<Sequence, Snapshot>>,
     components: BTreeMap<Hash, Bytes>,
     /// By last sequence.
@@ -39,6 +42,8 @@ struct Shelves {
 struct Snapshot {
     record: SnapshotRecord,
     chunks: BTreeSet<Hash>,
+    /// Why it stays, if it is pinned.
+    pinned: Option<String>,
 }
 
 enum Change {
@@ -46,6 +51,9 @@ enum Change {
     PutSnapshot(CommunityId, Snapshot),
     DropSnapshots(CommunityId, Vec<Sequence>),
     DropChunks(Vec<Hash>),
+    CondemnChunks(Vec<Hash>),
+    PinSnapshot(CommunityId, Sequence, Option<String>),
+    DropComponent(Hash),
     PutComponent(Hash, Bytes),
     AppendHistory(CommunityId, Vec<HistoryRecord>),
     PruneHistory(CommunityId, Sequence),
@@ -69,6 +77,24 @@ impl MemoryArchive {
 
     pub(super) fn sync(&self) {
         self.inner().journal.sync();
+    }
+
+    /// Flips a bit of a stored chunk; whether there is one.
+    pub(super) fn damage_chunk(&self, hash: Hash) -> bool {
+        let mut inner = self.inner();
+        let Some(chunk) = inner.shelves().chunks.get(&hash) else { return false };
+        let damaged = flipped(chunk);
+        inner.write_through(Change::PutChunks(vec![(hash, damaged)]));
+        true
+    }
+
+    /// Flips a bit of a stored component; whether there is one.
+    pub(super) fn damage_component(&self, hash: Hash) -> bool {
+        let mut inner = self.inner();
+        let Some(component) = inner.shelves().components.get(&hash) else { return false };
+        let damaged = flipped(component);
+        inner.write_through(Change::PutComponent(hash, damaged));
+        true
     }
 
     pub(super) fn crash(&self, reached: usize) -> Self {
@@ -98,16 +124,50 @@ impl Inner {
         self.journal.live()
     }
 
-    fn drop_snapshots(&mut self, community: CommunityId, keep: usize) {
-        let held = self.shelves().snapshots.get(&community);
-        let dropped = held.into_iter().flat_map(|held| held.keys().rev().skip(keep)).copied().collect();
+    /// Whether a snapshot is here, and then with another pin.
+    fn pin_snapshot(&mut self, community: CommunityId, sequence: Sequence, pin: Option<String>) -> bool {
+        let is_here = self.shelves().snapshot(community, sequence).is_some();
+        if is_here {
+            self.write_through(Change::PinSnapshot(community, sequence, pin));
+        }
+        is_here
+    }
+
+    fn drop_snapshots(&mut self, community: CommunityId, dropped: Vec<Sequence>) {
         self.write_through(Change::DropSnapshots(community, dropped));
         let garbage = self.shelves().garbage(&self.pinned);
         self.write_through(Change::DropChunks(garbage));
     }
 }
 
+fn flipped(body: &[u8]) -> Bytes {
+    let mut damaged = body.to_vec();
+    if let Some(last) = damaged.last_mut() {
+        *last ^= 1;
+    }
+    damaged.into()
+}
+
 impl Shelves {
+    fn has_chunk(&self, hash: &Hash) -> bool {
+        self.chunks.contains_key(hash) && !self.condemned.contains(hash)
+    }
+
+    fn snapshots(&self, community: CommunityId) -> impl DoubleEndedIterator<Item = (Sequence, &Snapshot)> {
+        let held = self.snapshots.get(&community);
+        held.into_iter().flatten().map(|(sequence, snapshot)| (*sequence, snapshot))
+    }
+
+    fn snapshot(&self, community: CommunityId, sequence: Sequence) -> Option<&Snapshot> {
+        self.snapshots.get(&community)?.get(&sequence)
+    }
+
+    /// All but the newest `keep` and those that are pinned.
+    fn beyond(&self, community: CommunityId, keep: usize) -> Vec<Sequence> {
+        let old = self.snapshots(community).rev().skip(keep);
+        old.filter(|(_, snapshot)| snapshot.pinned.is_none()).map(|(sequence, _)| sequence).collect()
+    }
+
     fn garbage(&self, pinned: &BTreeSet<Hash>) -> Vec<Hash> {
         let snapshots = self.snapshots.values().flat_map(BTreeMap::values);
         let named: BTreeSet<&Hash> = snapshots.flat_map(|snapshot| &snapshot.chunks).chain(pinned).collect();
@@ -129,17 +189,35 @@ impl Apply<Change> for Shelves {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::PutChunks(chunks) => {
-                chunks.iter().for_each(|(hash, body)| drop(self.chunks.insert(*hash, body.clone())));
+                for (hash, body) in chunks {
+                    self.chunks.insert(*hash, body.clone());
+                    self.condemned.remove(hash);
+                }
             }
             Change::PutSnapshot(community, snapshot) => {
                 let held = self.snapshots.entry(*community).or_default();
-                held.insert(snapshot.record.sequence, snapshot.clone());
+                let pinned = held.get(&snapshot.record.sequence).and_then(|before| before.pinned.clone());
+                held.insert(snapshot.record.sequence, Snapshot { pinned, ..snapshot.clone() });
+            }
+            Change::PinSnapshot(community, sequence, pin) => {
+                let held = self.snapshots.entry(*community).or_default();
+                held.entry(*sequence).and_modify(|snapshot| snapshot.pinned = pin.clone());
             }
             Change::DropSnapshots(community, sequences) => {
                 let held = self.snapshots.entry(*community).or_default();
                 sequences.iter().for_each(|sequence| drop(held.remove(sequence)));
             }
-            Change::DropChunks(hashes) => hashes.iter().for_each(|hash| drop(self.chunks.remove(hash))),
+            Change::DropChunks(hashes) => {
+                for hash in hashes {
+                    self.chunks.remove(hash);
+                    self.condemned.remove(hash);
+                }
+            }
+            Change::CondemnChunks(hashes) => {
+                let chunks = &self.chunks;
+                self.condemned.extend(hashes.iter().filter(|hash| chunks.contains_key(hash)));
+            }
+            Change::DropComponent(hash) => drop(self.components.remove(hash)),
             Change::PutComponent(hash, body) => drop(self.components.insert(*hash, body.clone())),
             Change::AppendHistory(community, records) => self.append_history(*community, records),
             Change::PruneHistory(community, keep_from) => {
@@ -160,7 +238,7 @@ impl Archive for MemoryArchive {
     async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError> {
         let mut inner = self.open()?;
         let (here, missing): (Vec<Hash>, Vec<Hash>) =
-            hashes.iter().partition(|hash| inner.shelves().chunks.contains_key(hash));
+            hashes.iter().partition(|hash| inner.shelves().has_chunk(hash));
         inner.pinned.extend(here);
         Ok(missing)
     }
@@ -168,14 +246,41 @@ impl Archive for MemoryArchive {
     async fn put_chunks(&self, chunks: Vec<(Hash, Bytes)>) -> Result<(), StoreError> {
         let mut inner = self.open()?;
         inner.pinned.extend(chunks.iter().map(|(hash, _)| *hash));
-        let held = &inner.shelves().chunks;
-        let new = chunks.into_iter().filter(|(hash, _)| !held.contains_key(hash)).collect();
+        let held = inner.shelves();
+        let new = chunks.into_iter().filter(|(hash, _)| !held.has_chunk(hash)).collect();
         inner.write_through(Change::PutChunks(new));
         Ok(())
     }
 
     async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.open()?.shelves().chunks.get(&hash).cloned())
+        let inner = self.open()?;
+        let shelves = inner.shelves();
+        Ok(shelves.chunks.get(&hash).filter(|_| shelves.has_chunk(&hash)).cloned())
+    }
+
+    async fn stored_chunks(&self, after: Option<Hash>, limit: u32) -> Result<Vec<Hash>, StoreError> {
+        let inner = self.open()?;
+        let after = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let stored = inner.shelves().chunks.range((after, Bound::Unbounded)).map(|(hash, _)| *hash);
+        Ok(stored.filter(|hash| inner.shelves().has_chunk(hash)).take(limit as usize).collect())
+    }
+
+    async fn condemn_chunks(&self, hashes: Vec<Hash>) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::CondemnChunks(hashes));
+        Ok(())
+    }
+
+    async fn condemned_chunks(&self, limit: u32) -> Result<Vec<Hash>, StoreError> {
+        Ok(self.open()?.shelves().condemned.iter().take(limit as usize).copied().collect())
+    }
+
+    async fn damaged_snapshots(&self, community: CommunityId) -> Result<BTreeMap<Sequence, u64>, StoreError> {
+        let inner = self.open()?;
+        let condemned = &inner.shelves().condemned;
+        let counted = inner.shelves().snapshots(community);
+        let counted =
+            counted.map(|(at, snapshot)| (at, snapshot.chunks.intersection(condemned).count() as u64));
+        Ok(counted.filter(|&(_, count)| count > 0).collect())
     }
 
     async fn put_snapshot(
@@ -185,28 +290,69 @@ impl Archive for MemoryArchive {
         chunks: Vec<Hash>,
     ) -> Result<(), StoreError> {
         let mut inner = self.open()?;
-        if let Some(hash) = chunks.iter().find(|hash| !inner.shelves().chunks.contains_key(hash)) {
+        if let Some(hash) = chunks.iter().find(|hash| !inner.shelves().has_chunk(hash)) {
             return Err(StoreError::MissingChunk { hash: *hash });
         }
         let chunks: BTreeSet<Hash> = chunks.into_iter().collect();
         inner.pinned.retain(|hash| !chunks.contains(hash));
-        inner.write_through(Change::PutSnapshot(community, Snapshot { record, chunks }));
+        inner.write_through(Change::PutSnapshot(community, Snapshot { record, chunks, pinned: None }));
         Ok(())
     }
 
     async fn snapshots(&self, community: CommunityId) -> Result<Vec<SnapshotRecord>, StoreError> {
         let inner = self.open()?;
-        let held = inner.shelves().snapshots.get(&community);
-        Ok(held.into_iter().flat_map(|held| held.values().rev()).map(|held| held.record.clone()).collect())
+        Ok(inner.shelves().snapshots(community).rev().map(|(_, held)| held.record.clone()).collect())
+    }
+
+    async fn pin_snapshot(
+        &self,
+        community: CommunityId,
+        sequence: Sequence,
+        note: String,
+    ) -> Result<bool, StoreError> {
+        Ok(self.open()?.pin_snapshot(community, sequence, Some(note)))
+    }
+
+    async fn unpin_snapshot(&self, community: CommunityId, sequence: Sequence) -> Result<bool, StoreError> {
+        Ok(self.open()?.pin_snapshot(community, sequence, None))
+    }
+
+    async fn pinned_snapshots(
+        &self,
+        community: CommunityId,
+    ) -> Result<BTreeMap<Sequence, String>, StoreError> {
+        let inner = self.open()?;
+        let held = inner.shelves().snapshots(community);
+        Ok(held.filter_map(|(sequence, snapshot)| Some((sequence, snapshot.pinned.clone()?))).collect())
+    }
+
+    async fn drop_snapshots(
+        &self,
+        community: CommunityId,
+        sequences: Vec<Sequence>,
+    ) -> Result<BTreeSet<Sequence>, StoreError> {
+        let mut inner = self.open()?;
+        let may_go = inner.shelves().beyond(community, 0);
+        let dropped: BTreeSet<Sequence> =
+            sequences.into_iter().filter(|sequence| may_go.contains(sequence)).collect();
+        inner.drop_snapshots(community, dropped.iter().copied().collect());
+        Ok(dropped)
     }
 
     async fn retain_snapshots(&self, community: CommunityId, keep: u32) -> Result<(), StoreError> {
-        self.open()?.drop_snapshots(community, keep as usize);
+        let mut inner = self.open()?;
+        let dropped = inner.shelves().beyond(community, keep as usize);
+        inner.drop_snapshots(community, dropped);
         Ok(())
     }
 
     async fn put_component(&self, hash: Hash, body: Bytes) -> Result<(), StoreError> {
         self.open()?.write_through(Change::PutComponent(hash, body));
+        Ok(())
+    }
+
+    async fn drop_component(&self, hash: Hash) -> Result<(), StoreError> {
+        self.open()?.write_through(Change::DropComponent(hash));
         Ok(())
     }
 
@@ -267,7 +413,8 @@ impl Archive for MemoryArchive {
 
     async fn remove_community(&self, community: CommunityId) -> Result<(), StoreError> {
         let mut inner = self.open()?;
-        inner.drop_snapshots(community, 0);
+        let all = inner.shelves().snapshots(community).map(|(sequence, _)| sequence).collect();
+        inner.drop_snapshots(community, all);
         inner.write_through(Change::DropHistory(community));
         Ok(())
     }

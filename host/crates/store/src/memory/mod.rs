@@ -10,6 +10,7 @@ mod journal;
 mod wal;
 
 use crate::port::Store;
+use althing_core::ids::Hash;
 use archive::MemoryArchive;
 use std::sync::Arc;
 use wal::MemoryWal;
@@ -58,6 +59,18 @@ impl MemoryStore {
     /// Waits until somebody waits for [`MemoryStore::sync`] who came after the last such wait.
     pub async fn written(&self) {
         self.wal.written().await;
+    }
+
+    /// Flips a bit of a stored chunk; whether there is one.
+    #[must_use]
+    pub fn damage_chunk(&self, hash: Hash) -> bool {
+        self.archive.damage_chunk(hash)
+    }
+
+    /// Flips a bit of a stored component; whether there is one.
+    #[must_use]
+    pub fn damage_component(&self, hash: Hash) -> bool {
+        self.archive.damage_component(hash)
     }
 
     /// What a power cut leaves: a new store with what was durable, of the same kind. This one is

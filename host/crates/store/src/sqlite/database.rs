@@ -98,14 +98,19 @@ pub enum OpenError {
 pub(super) struct Format {
     /// SQLite's `application_id`.
     pub(super) application_id: i64,
-    /// SQLite's `user_version`: the format written here, and the newest that is known.
-    pub(super) version: i64,
-    /// The tables of that version.
-    pub(super) schema: &'static str,
+    /// What makes each format of the one before, the first one of nothing. SQLite's `user_version` says
+    /// how many of them a file has; as many as are here is the newest format known.
+    pub(super) schemas: &'static [&'static str],
     /// Bytes of a page, for a new file.
     pub(super) page_bytes: u32,
     /// Pages in SQLite's own WAL after which the writer copies them into the file.
     pub(super) checkpoint_pages: u32,
+}
+
+impl Format {
+    fn newest(&self) -> i64 {
+        i64::try_from(self.schemas.len()).expect("formats can be counted")
+    }
 }
 
 /// A file that was opened and checked.
@@ -192,26 +197,33 @@ async fn prepare(writer: &mut SqliteConnection, path: &Path, format: &Format) ->
     let version = number(writer, "PRAGMA user_version").await.map_err(failed)?;
     let tables = number(writer, "SELECT count(*) FROM sqlite_schema").await.map_err(failed)?;
     if (application_id, version, tables) == (0, 0, 0) {
-        return create(writer, format).await.map_err(failed);
+        return bring_up(writer, format, 0).await.map_err(failed);
     }
     if application_id != format.application_id {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
-    if version > format.version {
-        return Err(OpenError::Newer { path: path.to_owned(), found: version, known: format.version });
+    if version > format.newest() {
+        return Err(OpenError::Newer { path: path.to_owned(), found: version, known: format.newest() });
     }
     let found: String =
         sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *writer).await.map_err(failed)?;
     if found != "ok" {
         return Err(OpenError::Damaged { path: path.to_owned(), what: found });
     }
-    Ok(())
+    match version < format.newest() {
+        true => bring_up(writer, format, version).await.map_err(failed),
+        false => Ok(()),
+    }
 }
 
-async fn create(writer: &mut SqliteConnection, format: &Format) -> Result<(), sqlx::Error> {
-    let Format { application_id, version, schema, .. } = format;
+/// Makes the newest format of the one that the file has; 0: of nothing.
+async fn bring_up(writer: &mut SqliteConnection, format: &Format, found: i64) -> Result<(), sqlx::Error> {
+    let (application_id, version) = (format.application_id, format.newest());
     let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-    sqlx::raw_sql(*schema).execute(&mut *transaction).await?;
+    let found = usize::try_from(found).unwrap_or(0);
+    for schema in &format.schemas[found..] {
+        sqlx::raw_sql(*schema).execute(&mut *transaction).await?;
+    }
     let stamp = format!("PRAGMA application_id = {application_id}; PRAGMA user_version = {version}");
     sqlx::raw_sql(AssertSqlSafe(stamp)).execute(&mut *transaction).await?;
     transaction.commit().await
@@ -276,12 +288,38 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_an_older_format_is_brought_up_and_keeps_what_it_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.db");
+        let mut format = Format {
+            application_id: 1,
+            schemas: &["CREATE TABLE t (x); INSERT INTO t VALUES (7)"],
+            page_bytes: 8192,
+            checkpoint_pages: 77,
+        };
+        let open = async |format: &Format| Database::open(&path, format, 1).await;
+        let first = open(&format).await.unwrap();
+        first.readers.close().await;
+        first.writer.close().await.unwrap();
+        format.schemas = &["CREATE TABLE t (never)", "CREATE TABLE u (y)", "INSERT INTO u SELECT x FROM t"];
+        for _ in 0..2 {
+            let Database { mut writer, readers } = open(&format).await.unwrap();
+            assert_eq!(number(&mut writer, "PRAGMA user_version").await.unwrap(), 3);
+            assert_eq!(number(&mut writer, "SELECT sum(y) FROM u").await.unwrap(), 7);
+            readers.close().await;
+            writer.close().await.unwrap();
+        }
+        format.schemas = &["CREATE TABLE t (x)"];
+        let refused = open(&format).await.err().expect("it is newer than is known");
+        assert!(matches!(refused, OpenError::Newer { found: 3, known: 1, .. }), "{refused}");
+    }
+
+    #[tokio::test]
     async fn the_writer_syncs_every_commit_and_readers_cannot_write() {
         let directory = tempfile::tempdir().unwrap();
         let format = Format {
             application_id: 1,
-            version: 1,
-            schema: "CREATE TABLE t (x)",
+            schemas: &["CREATE TABLE t (x)"],
             page_bytes: 8192,
             checkpoint_pages: 77,
         };

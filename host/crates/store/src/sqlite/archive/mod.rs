@@ -5,7 +5,9 @@
 //! before it is queued nothing has happened, afterwards it takes effect though nobody waits.
 
 mod chunks;
+mod condemned;
 mod history;
+mod pinned;
 mod pins;
 mod snapshots;
 mod writer;
@@ -24,6 +26,7 @@ use history::Tails;
 use pins::Pins;
 use sqlx::SqlitePool;
 use std::{
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -38,8 +41,7 @@ use writer::{Applier, Job, Outcome, Queued, Waiter, Writer};
 
 const FORMAT: Format = Format {
     application_id: 0x416c_5441, // "AlTA"
-    version: 1,
-    schema: include_str!("schema.sql"),
+    schemas: &[include_str!("schema.sql"), include_str!("schema-2.sql")],
     // Bodies are large: fewer, longer steps through their overflow pages.
     page_bytes: 16 << 10,
     // 16 MiB.
@@ -142,6 +144,14 @@ impl SqliteArchive {
         self.request(job, bytes).await.map(drop)
     }
 
+    /// Queues a job, waits for it, and says whether what it was to change is there.
+    async fn find(&self, job: Job, bytes: usize) -> Result<bool, StoreError> {
+        match self.request(job, bytes).await? {
+            Outcome::Found(found) => Ok(found),
+            other => unreachable!("{other:?} is no outcome of this job"),
+        }
+    }
+
     /// One blob by its key.
     async fn blob(&self, sql: &'static str, key: Vec<u8>, what: &str) -> Result<Option<Bytes>, StoreError> {
         self.check()?;
@@ -170,7 +180,7 @@ impl Archive for SqliteArchive {
     async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError> {
         match self.request(Job::MissingChunks(hashes.to_vec()), size_of_val(hashes)).await? {
             Outcome::MissingChunks(missing) => Ok(missing),
-            Outcome::Done | Outcome::Refused(_) => unreachable!("this job has this outcome"),
+            other => unreachable!("{other:?} is no outcome of this job"),
         }
     }
 
@@ -179,8 +189,32 @@ impl Archive for SqliteArchive {
         self.perform(Job::PutChunks(chunks), bytes).await
     }
 
+    async fn stored_chunks(&self, after: Option<Hash>, limit: u32) -> Result<Vec<Hash>, StoreError> {
+        self.check()?;
+        let stored = chunks::stored(&self.readers, after, limit).await;
+        stored.map_err(|source| reading("the list of chunks".to_owned(), source))
+    }
+
+    async fn condemn_chunks(&self, hashes: Vec<Hash>) -> Result<(), StoreError> {
+        self.perform(Job::CondemnChunks(hashes), 0).await
+    }
+
+    async fn condemned_chunks(&self, limit: u32) -> Result<Vec<Hash>, StoreError> {
+        self.check()?;
+        let listed = condemned::list(&self.readers, limit).await;
+        listed.map_err(|source| reading("the list of condemned chunks".to_owned(), source))
+    }
+
+    async fn damaged_snapshots(&self, community: CommunityId) -> Result<BTreeMap<Sequence, u64>, StoreError> {
+        self.check()?;
+        let damaged = condemned::in_snapshots(&self.readers, community).await;
+        damaged.map_err(|source| reading(format!("the snapshots of community {community}"), source))
+    }
+
     async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
-        self.blob("SELECT body FROM chunks WHERE hash = ?", hash.0.to_vec(), "a chunk").await
+        let sql = "SELECT body FROM chunks WHERE hash = ?1 \
+                   AND NOT EXISTS (SELECT 1 FROM condemned_chunks WHERE hash = ?1)";
+        self.blob(sql, hash.0.to_vec(), "a chunk").await
     }
 
     async fn put_snapshot(
@@ -199,6 +233,40 @@ impl Archive for SqliteArchive {
         listed.map_err(|source| reading(format!("the snapshots of community {community}"), source))
     }
 
+    async fn pin_snapshot(
+        &self,
+        community: CommunityId,
+        sequence: Sequence,
+        note: String,
+    ) -> Result<bool, StoreError> {
+        let bytes = note.len();
+        self.find(Job::PinSnapshot(community, sequence, note), bytes).await
+    }
+
+    async fn unpin_snapshot(&self, community: CommunityId, sequence: Sequence) -> Result<bool, StoreError> {
+        self.find(Job::UnpinSnapshot(community, sequence), 0).await
+    }
+
+    async fn pinned_snapshots(
+        &self,
+        community: CommunityId,
+    ) -> Result<BTreeMap<Sequence, String>, StoreError> {
+        self.check()?;
+        let listed = pinned::list(&self.readers, community).await;
+        listed.map_err(|source| reading(format!("the pins of community {community}"), source))
+    }
+
+    async fn drop_snapshots(
+        &self,
+        community: CommunityId,
+        sequences: Vec<Sequence>,
+    ) -> Result<BTreeSet<Sequence>, StoreError> {
+        match self.request(Job::DropSnapshots(community, sequences), 0).await? {
+            Outcome::Dropped(dropped) => Ok(dropped),
+            other => unreachable!("{other:?} is no outcome of this job"),
+        }
+    }
+
     async fn retain_snapshots(&self, community: CommunityId, keep: u32) -> Result<(), StoreError> {
         self.perform(Job::RetainSnapshots(community, keep), 0).await
     }
@@ -206,6 +274,10 @@ impl Archive for SqliteArchive {
     async fn put_component(&self, hash: Hash, body: Bytes) -> Result<(), StoreError> {
         let bytes = body.len();
         self.perform(Job::PutComponent(hash, body), bytes).await
+    }
+
+    async fn drop_component(&self, hash: Hash) -> Result<(), StoreError> {
+        self.perform(Job::DropComponent(hash), 0).await
     }
 
     async fn component(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {

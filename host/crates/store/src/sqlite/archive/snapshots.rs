@@ -3,12 +3,14 @@
 use super::{
     super::database::{id_to_sql, position_from_sql, position_to_sql, rows_sql},
     chunks::{self, ROWS_MAX},
+    pinned,
     pins::Pins,
 };
 use crate::port::SnapshotRecord;
 use althing_core::ids::{CommunityId, Hash, Sequence};
 use bytes::Bytes;
 use sqlx::{SqliteConnection, SqlitePool};
+use std::collections::BTreeSet;
 
 /// Commits a snapshot, or returns the first chunk that is missing and changes nothing.
 pub(super) async fn put(
@@ -47,22 +49,49 @@ pub(super) async fn put(
     Ok(None)
 }
 
-/// Drops all but the newest `keep` snapshots, and the chunks that nothing names any more.
+/// Drops all but the newest `keep` snapshots and the pinned ones, and the chunks that nothing names any
+/// more.
 pub(super) async fn retain(
     connection: &mut SqliteConnection,
     pins: &mut Pins,
     community: CommunityId,
     keep: u32,
 ) -> Result<(), sqlx::Error> {
-    let sql = "DELETE FROM snapshots WHERE community = ? AND sequence NOT IN \
-               (SELECT sequence FROM snapshots WHERE community = ? ORDER BY sequence DESC LIMIT ?)";
-    sqlx::query(sql)
-        .bind(id_to_sql(community))
-        .bind(id_to_sql(community))
-        .bind(i64::from(keep))
-        .execute(&mut *connection)
-        .await?;
+    let sql = "DELETE FROM snapshots WHERE community = ?1 AND sequence NOT IN \
+               (SELECT sequence FROM snapshots WHERE community = ?1 ORDER BY sequence DESC LIMIT ?2) \
+               AND sequence NOT IN (SELECT sequence FROM pinned_snapshots WHERE community = ?1)";
+    sqlx::query(sql).bind(id_to_sql(community)).bind(i64::from(keep)).execute(&mut *connection).await?;
     chunks::collect(connection, pins).await
+}
+
+/// Drops snapshots that are not pinned, and the chunks that nothing names any more; which were dropped.
+pub(super) async fn drop(
+    connection: &mut SqliteConnection,
+    pins: &mut Pins,
+    community: CommunityId,
+    sequences: Vec<Sequence>,
+) -> Result<BTreeSet<Sequence>, sqlx::Error> {
+    let sql = "DELETE FROM snapshots WHERE community = ?1 AND sequence = ?2 AND sequence NOT IN \
+               (SELECT sequence FROM pinned_snapshots WHERE community = ?1)";
+    let mut dropped = BTreeSet::new();
+    for sequence in sequences {
+        let query = sqlx::query(sql).bind(id_to_sql(community)).bind(position_to_sql(sequence.0));
+        if query.execute(&mut *connection).await?.rows_affected() > 0 {
+            dropped.insert(sequence);
+        }
+    }
+    chunks::collect(connection, pins).await?;
+    Ok(dropped)
+}
+
+/// Drops all of a community's snapshots, pinned or not, and the chunks that nothing names any more.
+pub(super) async fn forget(
+    connection: &mut SqliteConnection,
+    pins: &mut Pins,
+    community: CommunityId,
+) -> Result<(), sqlx::Error> {
+    pinned::forget(connection, community).await?;
+    retain(connection, pins, community, 0).await
 }
 
 /// A community's snapshots, newest first.

@@ -7,8 +7,9 @@
 
 use super::{
     super::{directory::Directory, health::Health},
-    Pending, chunks, history,
+    Pending, chunks, condemned, history,
     history::Tails,
+    pinned,
     pins::Pins,
     snapshots,
 };
@@ -17,7 +18,7 @@ use althing_core::ids::{CommunityId, Hash, Sequence};
 use bytes::Bytes;
 use sqlx::{Connection, SqliteConnection};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -57,9 +58,14 @@ impl Waiter {
 pub(super) enum Job {
     MissingChunks(Vec<Hash>),
     PutChunks(Vec<(Hash, Bytes)>),
+    CondemnChunks(Vec<Hash>),
     PutSnapshot(CommunityId, SnapshotRecord, Vec<Hash>),
     RetainSnapshots(CommunityId, u32),
+    DropSnapshots(CommunityId, Vec<Sequence>),
+    PinSnapshot(CommunityId, Sequence, String),
+    UnpinSnapshot(CommunityId, Sequence),
     PutComponent(Hash, Bytes),
+    DropComponent(Hash),
     AppendHistory(CommunityId, Vec<HistoryRecord>),
     PruneHistory(CommunityId, Sequence),
     TruncateHistory(CommunityId, Sequence),
@@ -73,6 +79,9 @@ pub(super) enum Job {
 pub(super) enum Outcome {
     Done,
     MissingChunks(Vec<Hash>),
+    Dropped(BTreeSet<Sequence>),
+    /// Whether what was to be changed is there.
+    Found(bool),
     Refused(StoreError),
 }
 
@@ -194,6 +203,7 @@ impl Applier {
                 return Ok(Outcome::MissingChunks(chunks::missing(connection, pins, hashes).await?));
             }
             Job::PutChunks(chunks) => chunks::put(connection, pins, chunks).await?,
+            Job::CondemnChunks(hashes) => condemned::condemn(connection, hashes).await?,
             Job::PutSnapshot(community, record, chunks) => {
                 if let Some(hash) = snapshots::put(connection, pins, community, record, chunks).await? {
                     return Ok(Outcome::Refused(StoreError::MissingChunk { hash }));
@@ -202,7 +212,18 @@ impl Applier {
             Job::RetainSnapshots(community, keep) => {
                 snapshots::retain(connection, pins, community, keep).await?;
             }
+            Job::DropSnapshots(community, sequences) => {
+                let dropped = snapshots::drop(connection, pins, community, sequences).await?;
+                return Ok(Outcome::Dropped(dropped));
+            }
+            Job::PinSnapshot(community, sequence, note) => {
+                return Ok(Outcome::Found(pinned::pin(connection, community, sequence, note).await?));
+            }
+            Job::UnpinSnapshot(community, sequence) => {
+                return Ok(Outcome::Found(pinned::unpin(connection, community, sequence).await?));
+            }
             Job::PutComponent(hash, body) => put_component(connection, hash, body).await?,
+            Job::DropComponent(hash) => drop_component(connection, hash).await?,
             Job::AppendHistory(community, records) => {
                 history::append(connection, tails, community, records).await?;
             }
@@ -213,7 +234,7 @@ impl Applier {
                 history::truncate(connection, tails, community, from).await?;
             }
             Job::RemoveCommunity(community) => {
-                snapshots::retain(connection, pins, community, 0).await?;
+                snapshots::forget(connection, pins, community).await?;
                 history::truncate(connection, tails, community, Sequence(0)).await?;
             }
             Job::PutFact(name, value) => put_fact(connection, name, value).await?,
@@ -234,6 +255,11 @@ async fn put_component(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+async fn drop_component(connection: &mut SqliteConnection, hash: Hash) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("DELETE FROM components WHERE hash = ?").bind(hash.0.to_vec());
+    query.execute(connection).await.map(drop)
 }
 
 async fn put_fact(connection: &mut SqliteConnection, name: String, value: Bytes) -> Result<(), sqlx::Error> {

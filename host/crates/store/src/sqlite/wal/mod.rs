@@ -45,8 +45,7 @@ use writer::Writer;
 
 const FORMAT: Format = Format {
     application_id: 0x416c_5457, // "AlTW"
-    version: 1,
-    schema: include_str!("schema.sql"),
+    schemas: &[include_str!("schema.sql")],
     page_bytes: 4096,
     // 16 MiB: a checkpoint costs two fsyncs more, so not too often.
     checkpoint_pages: 4096,
