@@ -36,6 +36,7 @@ mod snapshots;
 mod space;
 mod status;
 mod submit;
+mod transfer;
 
 pub use admin::Placement;
 pub use althing_consensus::port::{Role, Timing};
@@ -51,3 +52,4 @@ pub use query::{Answer, Consistency, QueryAnswer, Scanned};
 pub use space::{FreeBytes, Reserve};
 pub use status::{MemberStatus, NodeStatus, ReplicaStatus};
 pub use submit::Submitted;
+pub use transfer::TransferStatus;

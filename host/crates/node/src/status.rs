@@ -7,6 +7,7 @@ use crate::{
     identity::Identity,
     node::Node,
     peer::method,
+    transfer::TransferStatus,
 };
 use althing_consensus::{peers::Lane, port::Role};
 use althing_core::{
@@ -74,6 +75,8 @@ pub struct ReplicaStatus {
     pub waiting: u64,
     /// Subscribers at the moment.
     pub subscribers: u64,
+    /// The snapshot that it is receiving.
+    pub transfer: Option<TransferStatus>,
 }
 
 /// This node, and what it knows of the cluster.
@@ -116,6 +119,7 @@ fn failed_status(awaited: &Awaited) -> Option<ReplicaStatus> {
         fault: Some(fault),
         waiting: 0,
         subscribers: 0,
+        transfer: None,
     })
 }
 
@@ -215,6 +219,7 @@ impl Node {
             fault: status.fault,
             waiting: here.proposer.waiting() as u64,
             subscribers: here.feed.followers() as u64,
+            transfer: self.shared().transfers.status(here.id(), view.sequence()),
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod program;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod transfer;
 pub(crate) mod transition;
 
 use serde::Serialize;
