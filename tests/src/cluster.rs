@@ -28,7 +28,7 @@ use tempfile::TempDir;
 pub struct Setup {
     nodes: u64,
     arguments: Vec<String>,
-    proxied: Option<u64>,
+    proxied: BTreeSet<u64>,
     disk_mib: Option<u64>,
 }
 
@@ -56,7 +56,7 @@ impl Setup {
     /// With a [`Proxy`] before the peer listener of this node.
     #[must_use]
     pub fn proxied(mut self, node: u64) -> Self {
-        self.proxied = Some(node);
+        self.proxied.insert(node);
         self
     }
 }
@@ -106,7 +106,7 @@ impl Cluster {
 
     async fn add(&mut self, setup: &Setup, id: u64) {
         let mut node = Node::new(self.folder.path(), id, setup.arguments.clone());
-        if setup.proxied == Some(id) {
+        if setup.proxied.contains(&id) {
             let proxy = Proxy::start(node.peer.clone()).await;
             node.arguments.extend(["--peer-advertise".to_owned(), proxy.address()]);
             node.proxy = Some(proxy);

@@ -33,6 +33,11 @@ pub async fn within<T>(patience: Duration, what: &str, mut look: impl AsyncFnMut
     }
 }
 
+/// Lets time pass as a slow link does: for what stands for the world around the nodes, never for a story.
+pub(crate) async fn passes(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
 /// Does something again and again for at least so long: for showing that something does *not* happen
 /// while there is work.
 pub async fn throughout(duration: Duration, mut work: impl AsyncFnMut()) {

@@ -3,7 +3,7 @@
 use althing_core::{batch::ProgramManifest, ids::Hash};
 use althing_node::{
     CommunityRecord, ComponentInfo, MemberStatus, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus, Role,
-    ScrubStatus,
+    ScrubStatus, TransferStatus,
 };
 use althing_proto::v1;
 use bytes::Bytes;
@@ -45,6 +45,18 @@ pub(crate) fn replica(status: ReplicaStatus) -> v1::ReplicaStatus {
         fault: status.fault.unwrap_or_default(),
         waiting: status.waiting,
         subscribers: status.subscribers,
+        transfer: status.transfer.map(transfer),
+    }
+}
+
+fn transfer(status: TransferStatus) -> v1::TransferStatus {
+    v1::TransferStatus {
+        from: status.from.0,
+        sequence: status.sequence.0,
+        chunks: status.chunks,
+        chunks_here: status.chunks_here,
+        bytes: status.bytes,
+        bytes_here: status.bytes_here,
     }
 }
 

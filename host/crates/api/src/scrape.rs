@@ -43,6 +43,11 @@ fn install() -> Option<PrometheusHandle> {
     describe_counter!("althing_chunks_mended_total", "Damaged or missing chunks that came from peers");
     describe_counter!("althing_snapshots_damaged_total", "Snapshots that could not be restored at a start");
     metrics::describe_histogram!("althing_api_request_seconds", "How long requests took, streams included");
+    describe_gauge!("althing_transfers_open", "Snapshots that are coming");
+    describe_counter!("althing_transfers_total", "Snapshots offered, by what became of their coming");
+    describe_counter!("althing_transfer_chunks_total", "Chunks that have come and are stored");
+    describe_counter!("althing_transfer_bytes_total", "Bytes of chunks that have come and are stored");
+    describe_counter!("althing_transfer_refused_total", "Chunks that a node did not give, by why");
     Some(recorder)
 }
 
@@ -113,5 +118,11 @@ fn record_replica(replica: &ReplicaStatus) {
     for (name, meaning, number) in numbers {
         describe_gauge!(name, meaning);
         gauge!(name, of(None)).set(number as f64);
+    }
+    if let Some(transfer) = &replica.transfer {
+        describe_gauge!("althing_replica_transfer_bytes", "Bytes of the snapshot that is coming");
+        gauge!("althing_replica_transfer_bytes", of(None)).set(transfer.bytes as f64);
+        describe_gauge!("althing_replica_transfer_here_bytes", "Those of them that are stored");
+        gauge!("althing_replica_transfer_here_bytes", of(None)).set(transfer.bytes_here as f64);
     }
 }

@@ -184,7 +184,7 @@ impl StateMachine for Sink {
 
 #[async_trait]
 impl SnapshotFetch for Sink {
-    async fn fetch(&self, _from: NodeId, _manifest: Bytes) -> Result<(), Fault> {
+    async fn fetch(&self, _from: NodeId, _offered: &SnapshotHandle) -> Result<(), Fault> {
         Ok(())
     }
 }

@@ -165,12 +165,13 @@ pub trait StateMachine: Send + 'static {
     async fn snapshot(&mut self) -> Result<Option<SnapshotHandle>, Fault>;
 }
 
-/// Fetches what a snapshot names from the peer that offers it.
+/// Fetches what a snapshot names, from the peer that offers it or whoever else has it.
 #[async_trait]
 pub trait SnapshotFetch: Send + Sync {
-    /// Makes every chunk and component that `manifest` names present here, verified; may be called
-    /// again after it was broken off, and goes on where it stopped.
-    async fn fetch(&self, from: NodeId, manifest: Bytes) -> Result<(), Fault>;
+    /// Makes every chunk and component that the snapshot names present here, verified; refuses one
+    /// that cannot be what was offered. Dropped when the offer ends: called again, with this offer or
+    /// another, it goes on where it stopped. What it returns is not a fault of this node.
+    async fn fetch(&self, from: NodeId, offered: &SnapshotHandle) -> Result<(), Fault>;
 }
 
 /// What this replica is at the moment.

@@ -95,6 +95,15 @@ pub const CHUNK_BYTES_MIN: usize = 16 << 10;
 pub const CHUNK_BYTES_MORE: usize = 48 << 10;
 /// Largest chunk of a snapshot, in bytes, but for a single pair that is larger alone.
 pub const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Largest pair of a state as a chunk holds it, in bytes, and so the largest chunk: the record of a
+/// program with all its configurations comes nearest.
+pub const PAIR_BYTES_MAX: usize = 8 << 20;
+/// Most bytes of all chunks of a snapshot: a pair is encoded with the lengths of its key and value,
+/// which no more than doubles it.
+pub const SNAPSHOT_BYTES_MAX: u64 = 2 * STATE_BYTES_MAX;
+/// Most chunks of a snapshot, so that its manifest travels in one piece. Enough for the largest state
+/// in chunks of the usual size; for 8 GiB in the smallest that a guest's choice of keys can make.
+pub const SNAPSHOT_CHUNKS_MAX: usize = 512 << 10;
 
 const _: () = {
     assert!(BATCH_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX, "a batch holds any one operation");
@@ -104,6 +113,13 @@ const _: () = {
     assert!(SCAN_BYTES_MAX as usize >= VALUE_BYTES_MAX, "a page holds any one value");
     assert!(STATE_BYTES_MAX > WRITE_BYTES_MAX, "a state holds any one operation's writes");
     assert!(CHUNK_BYTES_MIN + 2 * CHUNK_BYTES_MORE < CHUNK_BYTES_MAX, "chunks have room to differ");
+    assert!(PAIR_BYTES_MAX >= KEY_BYTES_MAX + VALUE_BYTES_MAX + 16, "a chunk holds any one pair");
+    assert!(PAIR_BYTES_MAX > (VALIDATORS_MAX + 2) * CONFIG_BYTES_MAX, "a chunk holds any program's record");
+    assert!(PAIR_BYTES_MAX > CHUNK_BYTES_MAX, "the largest chunk is a single pair");
+    assert!(
+        SNAPSHOT_CHUNKS_MAX as u64 * (CHUNK_BYTES_MIN + CHUNK_BYTES_MORE) as u64 >= SNAPSHOT_BYTES_MAX,
+        "the largest state fits in chunks of the usual size"
+    );
     assert!(SESSION_WINDOW_MAX <= EXPIRED_RECORDS_PER_BATCH_MAX, "a session expires within one batch");
     assert!(TIMER_PAYLOAD_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a timer's payload is an operation's at most");
 };

@@ -14,8 +14,9 @@ use crate::{
     refuse,
     replica::{Loader, Replica},
     shown::Shown,
-    snapshots::{Fetcher, LastCut},
+    snapshots::LastCut,
     space::Space,
+    transfer::Transfers,
 };
 use althing_consensus::{
     Consensus,
@@ -67,7 +68,7 @@ pub(crate) struct Shared {
     pub(crate) components: Components,
     pub(crate) guests: GuestThreads,
     pub(crate) runtime: Runtime,
-    pub(crate) fetcher: Arc<Fetcher>,
+    pub(crate) transfers: Transfers,
     pub(crate) mender: Mender,
     pub(crate) log_kept: u64,
     pub(crate) space: Space,
@@ -127,7 +128,7 @@ impl Community {
             published: published.clone(),
             snapshot_due: snapshot_due.clone(),
             last_cut: LastCut::default(),
-            sources,
+            sources: sources.clone(),
             #[cfg(test)]
             tamper: shared.tamper.clone(),
         };
@@ -137,10 +138,10 @@ impl Community {
             timing: hosted.timing,
             log_kept: shared.log_kept,
         };
-        let group =
-            shared.consensus.start(config, Box::new(executor), shared.fetcher.clone()).await.map_err(
-                |error| Fault::because(format!("the group of community {id} could not be started"), error),
-            )?;
+        let receiver = shared.transfers.receiver(id, sources);
+        let group = shared.consensus.start(config, Box::new(executor), receiver).await.map_err(|error| {
+            Fault::because(format!("the group of community {id} could not be started"), error)
+        })?;
         let (proposer, packing) = Proposer::new(group.clone(), published.clone(), shared.runtime.clone());
         let tasks = vec![
             shared.runtime.spawn("propose", packing),

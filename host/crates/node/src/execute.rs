@@ -37,7 +37,7 @@ pub(crate) struct Published {
     pub(crate) applied_index: u64,
 }
 
-/// Tells where a component may be had: the nodes that know of the community.
+/// Tells where a component or a chunk may be had: the nodes that know of the community.
 pub(crate) type Sources = Arc<dyn Fn() -> Vec<NodeId> + Send + Sync>;
 
 /// Executes one community on this node.
@@ -117,9 +117,12 @@ impl StateMachine for Executor {
 
     async fn install(&mut self, snapshot: SnapshotHandle) -> Result<(), Fault> {
         let engine = self.components.engine().fingerprint();
-        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest, engine).await?;
         let manifest = Manifest::decode(&snapshot.manifest)
             .map_err(|error| Fault::because("a snapshot's manifest cannot be read", error))?;
+        if manifest.community != self.community {
+            return Err(Fault::new(format!("a snapshot of community {} was offered", manifest.community)));
+        }
+        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest, engine).await?;
         // What was cut before has nothing in common with the state to come, and its chunks may go now.
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = None;
         retention::keep(&*self.archive, &manifest, &machine.policy().retention)

@@ -41,6 +41,7 @@ mod space;
 mod status;
 mod stored;
 mod submit;
+mod transfer;
 
 pub use admin::Placement;
 pub use althing_consensus::port::{Role, Timing};
@@ -58,3 +59,4 @@ pub use space::{FreeBytes, Reserve};
 pub use status::{MemberStatus, NodeStatus, ReplicaStatus};
 pub use stored::{CheckedSnapshot, SnapshotFacts, StoredSnapshot};
 pub use submit::Submitted;
+pub use transfer::TransferStatus;

@@ -14,9 +14,9 @@ use crate::{
     query::Consistency,
     reconcile, refuse,
     scrub::{self, Scrub},
-    snapshots::Fetcher,
     space::{self, Reserve, Space},
     submit::{LEADER, Outcomes},
+    transfer::Transfers,
 };
 use althing_consensus::{
     Consensus, ConsensusOptions,
@@ -133,10 +133,8 @@ impl Node {
             let why = format!("the system community's replica here is {}", system.why);
             return Err(StartError::Fault(Fault::new(why)));
         }
-        let others: Vec<NodeId> =
-            known.iter().map(|record| record.node).filter(|&node| node != identity.node).collect();
-        let system =
-            Community::start(&shared, system_hosted(&identity), Arc::new(move || others.clone())).await;
+        let others = known.iter().map(|record| record.node).filter(|&node| node != identity.node);
+        let system = Community::start(&shared, system_hosted(&identity), always(others.collect())).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
         let inner = Inner {
@@ -464,11 +462,14 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         transport: options.transport.clone(),
         runtime: options.runtime.clone(),
     });
-    let fetcher = Arc::new(Fetcher {
-        archive: options.store.archive.clone(),
-        components: components.clone(),
-        peers: peers.clone(),
-    });
+    let space = Space::default();
+    let transfers = Transfers::new(
+        options.store.archive.clone(),
+        components.clone(),
+        peers.clone(),
+        options.runtime.clone(),
+        space.clone(),
+    );
     let mender = Mender::new(options.store.archive.clone(), peers.clone());
     let shared = Shared {
         mender,
@@ -477,9 +478,9 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         components,
         guests: pool("guest")?,
         runtime: options.runtime.clone(),
-        fetcher,
+        transfers,
         log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
-        space: Space::default(),
+        space,
         #[cfg(test)]
         tamper: crate::quarantine::tests::Tamper::default(),
     };
@@ -501,4 +502,10 @@ fn system_hosted(identity: &Identity) -> Hosted {
         founders,
         founded: !identity.is_founder(),
     }
+}
+
+/// The system community's sources are the nodes that were known at the start: its directory names the
+/// others, and is what has to come.
+fn always(nodes: Vec<NodeId>) -> Sources {
+    Arc::new(move || nodes.clone())
 }

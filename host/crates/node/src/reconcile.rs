@@ -271,6 +271,7 @@ async fn remove(node: &Node, id: CommunityId) {
         community.stop_tasks();
     }
     let shared = node.shared();
+    shared.transfers.end(id);
     let removed = match shared.consensus.remove(id).await {
         Ok(()) => shared.store.archive.remove_community(id).await,
         Err(error) => Err(error),

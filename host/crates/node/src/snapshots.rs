@@ -1,19 +1,12 @@
-//! Snapshots on this node: built from a captured state, restored at start, fetched from a peer.
+//! Snapshots on this node: built from a captured state, restored at start or when one has come.
 //!
-//! Chunks are stored by content, so what is here already is neither written nor fetched again.
+//! Chunks are stored by content, so what is here already is not written again. How chunks come from
+//! peers is [`crate::transfer`]'s.
 
-use crate::{
-    components::Components,
-    peer::{ask::Peers, method},
-    replica::Captured,
-    retention,
-};
-use althing_consensus::{
-    peers::Lane,
-    port::{AppliedState, Position, SnapshotBuilder, SnapshotFetch, SnapshotHandle},
-};
+use crate::{replica::Captured, retention};
+use althing_consensus::port::{AppliedState, Position, SnapshotBuilder, SnapshotHandle};
 use althing_core::{
-    ids::{CommunityId, Hash, NodeId, Sequence},
+    ids::{CommunityId, Hash, Sequence},
     machine::Machine,
     program::Fault,
     snapshot::{ChunkRef, Cut, Cutter, Manifest, Piece, Restoration, RestoreError},
@@ -21,18 +14,14 @@ use althing_core::{
 use althing_store::port::{Archive, SnapshotRecord, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
-/// Chunks written or fetched at a time.
+/// Chunks written at a time.
 const CHUNKS_AT_ONCE: usize = 16;
-/// How long one chunk may take.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The cut that the next one starts from, shared by a community's builders.
 pub(crate) type LastCut = Arc<Mutex<Option<Cut>>>;
@@ -237,66 +226,7 @@ fn same_engine(manifest: &Manifest, engine: Hash) -> Result<(), Fault> {
     }
 }
 
-/// Fetches what a snapshot names.
-pub(crate) struct Fetcher {
-    pub(crate) archive: Arc<dyn Archive>,
-    pub(crate) components: Components,
-    pub(crate) peers: Peers,
-}
-
-#[async_trait]
-impl SnapshotFetch for Fetcher {
-    async fn fetch(&self, from: NodeId, manifest: Bytes) -> Result<(), Fault> {
-        let manifest = Manifest::decode(&manifest).map_err(|error| {
-            Fault::because(format!("node {from} sent a manifest that cannot be read"), error)
-        })?;
-        let wanted: Vec<Hash> = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
-        let missing = self.archive.missing_chunks(&wanted).await.map_err(|error| storage("chunks", error))?;
-        let missing: BTreeSet<Hash> = missing.into_iter().collect();
-        tracing::info!(community = %manifest.community, sequence = %manifest.sequence, from = %from,
-            chunks = wanted.len(), missing = missing.len(), "fetching a snapshot");
-        let references: Vec<ChunkRef> =
-            manifest.chunks.iter().filter(|chunk| missing.contains(&chunk.hash)).copied().collect();
-        futures::stream::iter(references)
-            .map(|chunk| self.fetch_chunk(from, manifest.community, chunk))
-            .buffered(CHUNKS_AT_ONCE)
-            .try_chunks(CHUNKS_AT_ONCE)
-            .map_err(|error| error.1)
-            .try_for_each(|chunks| async move {
-                self.archive.put_chunks(chunks).await.map_err(|error| storage("chunks", error))
-            })
-            .await?;
-        for component in manifest.program.iter().flat_map(|program| program.components()) {
-            // Native programs have no components; what no peer has now is waited for before it runs.
-            if let Err(refusal) = self.components.hold(component, &[from]).await {
-                tracing::debug!(%component, %refusal, "a snapshot's component did not come along");
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Fetcher {
-    async fn fetch_chunk(
-        &self,
-        from: NodeId,
-        community: CommunityId,
-        chunk: ChunkRef,
-    ) -> Result<(Hash, Bytes), Fault> {
-        let bytes: Bytes = self
-            .peers
-            .ask(from, Lane::Bulk, community, method::CHUNK, &chunk.hash, CHUNK_TIMEOUT)
-            .await
-            .map_err(|refusal| {
-                Fault::because(format!("chunk {} did not come from node {from}", chunk.hash), refusal)
-            })?;
-        if chunk.names(&bytes) {
-            return Ok((chunk.hash, bytes));
-        }
-        Err(Fault::new(format!("node {from} sent other bytes for chunk {}", chunk.hash)))
-    }
-}
-
+/// An error of storage as a fault.
 pub(crate) fn storage(what: &str, error: StoreError) -> Fault {
     Fault::because(format!("storage failed at {what}"), error)
 }

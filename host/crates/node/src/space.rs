@@ -60,6 +60,13 @@ impl Space {
         Err(Refusal::new(Code::NoSpace, message).with("free", free).with("reserve", reserve))
     }
 
+    /// How many bytes the disk has beyond what is kept free; none when nobody looks.
+    pub(crate) fn left(&self) -> Option<u64> {
+        let Seen { free, reserve, .. } = &*self.0;
+        let (free, reserve) = (free.load(Ordering::Relaxed), reserve.load(Ordering::Relaxed));
+        (free > 0).then(|| free.saturating_sub(reserve))
+    }
+
     fn note(&self, free: u64, reserve: u64) {
         let Seen { is_low, free: seen, reserve: kept } = &*self.0;
         seen.store(free, Ordering::Relaxed);
@@ -109,5 +116,15 @@ mod tests {
         }
         let refusal = space.check().unwrap_err();
         assert_eq!((refusal.code, &refusal.data["free"][..]), (Code::NoSpace, "0"));
+    }
+
+    #[test]
+    fn what_is_kept_free_is_not_left_for_others() {
+        let space = Space::default();
+        assert_eq!(space.left(), None, "nobody has looked yet");
+        for (free, left) in [(100, 20), (80, 0), (10, 0)] {
+            space.note(free, 80);
+            assert_eq!(space.left(), Some(left), "{free} bytes free");
+        }
     }
 }

@@ -8,6 +8,7 @@ use crate::{
     node::Node,
     peer::method,
     scrub::ScrubStatus,
+    transfer::TransferStatus,
 };
 use althing_consensus::{peers::Lane, port::Role};
 use althing_core::{
@@ -75,6 +76,8 @@ pub struct ReplicaStatus {
     pub waiting: u64,
     /// Subscribers at the moment.
     pub subscribers: u64,
+    /// The snapshot that it is receiving.
+    pub transfer: Option<TransferStatus>,
 }
 
 /// This node, and what it knows of the cluster.
@@ -119,6 +122,7 @@ fn failed_status(awaited: &Awaited) -> Option<ReplicaStatus> {
         fault: Some(fault),
         waiting: 0,
         subscribers: 0,
+        transfer: None,
     })
 }
 
@@ -219,6 +223,7 @@ impl Node {
             fault: status.fault,
             waiting: here.proposer.waiting() as u64,
             subscribers: here.feed.followers() as u64,
+            transfer: self.shared().transfers.status(here.id(), view.sequence()),
         }
     }
 

@@ -208,7 +208,8 @@ pub struct HistoryRecord {
 #[async_trait]
 pub trait Archive: Send + Sync {
     /// Which of these chunks are not here. Those that are stay, whatever is retained meanwhile, until
-    /// the next snapshot that names them is committed, or for an hour.
+    /// the next snapshot that names them is committed, or for an hour. So does, after the store was
+    /// opened again, whatever no snapshot names: its transfer goes on.
     async fn missing_chunks(&self, hashes: &[Hash]) -> Result<Vec<Hash>, StoreError>;
 
     /// Stores chunks by their hashes; chunks that are here already are left alone, condemned ones are

@@ -3,6 +3,7 @@
 use crate::show::{
     program::ProgramShown,
     table::{row, table},
+    transfer::TransferShown,
 };
 use althing_client::v1;
 use serde::Serialize;
@@ -63,12 +64,18 @@ pub(crate) struct ReplicaStatusShown {
     fault: Option<String>,
     waiting: u64,
     subscribers: u64,
+    transfer: Option<TransferShown>,
 }
 
 impl ReplicaStatusShown {
     /// Why it stopped, if it did.
     pub(crate) fn fault(&self) -> Option<&str> {
         self.fault.as_deref()
+    }
+
+    /// The snapshot that it is receiving.
+    pub(crate) fn transfer(&self) -> Option<&TransferShown> {
+        self.transfer.as_ref()
     }
 }
 
@@ -124,6 +131,7 @@ impl From<v1::ReplicaStatus> for ReplicaStatusShown {
             fault: (!status.fault.is_empty()).then_some(status.fault),
             waiting: status.waiting,
             subscribers: status.subscribers,
+            transfer: status.transfer.map(Into::into),
         }
     }
 }
@@ -197,6 +205,9 @@ impl fmt::Display for ReplicaStatusShown {
             self.last_index, self.committed_index, self.applied_index, self.snapshot_index
         )?;
         writeln!(f, "  waiting   {}, subscribers {}", self.waiting, self.subscribers)?;
+        if let Some(transfer) = &self.transfer {
+            writeln!(f, "  RECEIVES  {transfer}")?;
+        }
         match &self.fault {
             Some(fault) => writeln!(f, "  STOPPED   {fault}"),
             None => Ok(()),

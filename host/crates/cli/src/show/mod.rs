@@ -10,6 +10,7 @@ pub(crate) mod snapshot;
 pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod transfer;
 pub(crate) mod transition;
 mod when;
 

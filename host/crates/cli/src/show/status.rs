@@ -81,6 +81,9 @@ impl fmt::Display for StatusShown {
         }
         f.write_str(&table(&replicas))?;
         for replica in &self.replicas {
+            if let Some(transfer) = replica.transfer() {
+                writeln!(f, "\n{} RECEIVES {transfer}", replica.name)?;
+            }
             if let Some(fault) = replica.fault() {
                 writeln!(f, "\n{} STOPPED: {fault}", replica.name)?;
             }

@@ -195,7 +195,8 @@ fn meta(applied: &AppliedState) -> io::Result<Meta> {
     Ok(Meta { last_log_id, last_membership })
 }
 
-fn applied(meta: &Meta) -> AppliedState {
+/// How far an offered snapshot is, by the word of its offer.
+pub(super) fn applied(meta: &Meta) -> AppliedState {
     let membership = &meta.last_membership;
     AppliedState {
         position: meta.last_log_id.as_ref().map(records::position),

@@ -4,6 +4,7 @@
 
 use super::{
     group::RaftGroup,
+    machine::applied,
     messages::{
         Addressed, AppendAnswer, AppendMessage, Claim, Offer, SnapshotAnswer, SnapshotMessage,
         TransferAnswer, TransferMessage, VoteAnswer, VoteMessage,
@@ -11,7 +12,10 @@ use super::{
     records::VoteRecord,
     types::{Types, Vote},
 };
-use crate::peers::{PeerError, PeerStream};
+use crate::{
+    peers::{PeerError, PeerStream},
+    port::SnapshotHandle,
+};
 use althing_core::{codec, ids::NodeId};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -161,12 +165,13 @@ impl<RT: AsyncRuntime> RaftGroup<RT> {
             if vote < current {
                 return Ok(current);
             }
-            fetch.fetch(from, manifest.clone()).await.map_err(|fault| PeerError::Refused {
+            let offered = SnapshotHandle { applied: applied(&meta), manifest };
+            fetch.fetch(from, &offered).await.map_err(|fault| PeerError::Refused {
                 node,
                 code: "fetch-failed".into(),
                 message: fault.to_string(),
             })?;
-            let snapshot = Snapshot { meta, snapshot: manifest };
+            let snapshot = Snapshot { meta, snapshot: offered.manifest };
             let response = raft.install_full_snapshot(vote, snapshot).await;
             response.map(|response| response.vote).map_err(|fatal| stopped(node, fatal))
         });
@@ -236,7 +241,7 @@ mod tests {
 
     #[async_trait]
     impl SnapshotFetch for Nothing {
-        async fn fetch(&self, _from: NodeId, _manifest: Bytes) -> Result<(), Fault> {
+        async fn fetch(&self, _from: NodeId, _offered: &SnapshotHandle) -> Result<(), Fault> {
             Ok(())
         }
     }

@@ -138,7 +138,7 @@ pub(crate) struct Fetching {
 
 #[async_trait]
 impl SnapshotFetch for Fetching {
-    async fn fetch(&self, _from: NodeId, _manifest: Bytes) -> Result<(), Fault> {
+    async fn fetch(&self, _from: NodeId, _offered: &SnapshotHandle) -> Result<(), Fault> {
         self.runtime.sleep(self.takes).await;
         self.count.fetch_add(1, Ordering::Relaxed);
         if self.is_failing.load(Ordering::Relaxed) {

@@ -130,8 +130,8 @@ pub fn read_chunk(bytes: &[u8]) -> Result<Vec<(Bytes, Bytes)>, ChunkError> {
         let at = bytes.len() - rest.len();
         let ((key, value), after) =
             postcard::take_from_bytes::<(Bytes, Bytes)>(rest).map_err(|_| ChunkError::Damaged { at })?;
-        let pair = &rest[..rest.len() - after.len()];
-        if !State::is_stored_key(&key) || write_pair(Vec::new(), &key, &value) != pair {
+        // Only its lengths could be written in another way, and then they are longer.
+        if !State::is_stored_key(&key) || rest.len() - after.len() != written_bytes(&key, &value) {
             return Err(ChunkError::Damaged { at });
         }
         if pairs.last().is_some_and(|(last, _)| *last >= key) {
@@ -145,6 +145,15 @@ pub fn read_chunk(bytes: &[u8]) -> Result<Vec<(Bytes, Bytes)>, ChunkError> {
 
 fn write_pair(bytes: Vec<u8>, key: &Bytes, value: &Bytes) -> Vec<u8> {
     postcard::to_extend(&(key, value), bytes).expect("encoding to memory cannot fail")
+}
+
+/// How many bytes [`write_pair`] writes.
+fn written_bytes(key: &Bytes, value: &Bytes) -> usize {
+    let with_length = |bytes: &Bytes| {
+        let significant_bits = usize::BITS - bytes.len().leading_zeros();
+        significant_bits.div_ceil(7).max(1) as usize + bytes.len()
+    };
+    with_length(key) + with_length(value)
 }
 
 /// Whether a chunk ends after this pair, once it is large enough: with a chance of the pair's bytes

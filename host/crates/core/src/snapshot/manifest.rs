@@ -8,14 +8,18 @@ use crate::{
     batch::ProgramManifest,
     codec::{self, DecodeError},
     ids::{CommunityId, Hash, Sequence},
+    limits,
     time::Timestamp,
     view::View,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 const DOMAIN: &str = "althing 2026 manifest v1";
 const DOMAIN_ROOT: &str = "althing 2026 state root v1";
+/// What a chunk has at least: a version, and a pair of the shortest key and no value.
+const CHUNK_BYTES_LEAST: u64 = 5;
 
 /// A snapshot, but for its chunks' bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +77,28 @@ pub enum ManifestError {
         /// What differs.
         what: &'static str,
     },
+    /// No state has so many chunks, none at all, or so many bytes of them.
+    #[error("the manifest names {chunks} chunks of {bytes} bytes, which is no state that there can be")]
+    NoSuchState {
+        /// How many chunks.
+        chunks: usize,
+        /// How many bytes they have together.
+        bytes: u64,
+    },
+    /// No chunk is so large, or so small.
+    #[error("the manifest names chunk {hash} of {bytes} bytes, which is no size of a chunk")]
+    NoSuchChunk {
+        /// The chunk.
+        hash: Hash,
+        /// Its size as the manifest has it.
+        bytes: u64,
+    },
+    /// Chunks hold different keys, so none comes twice.
+    #[error("the manifest names chunk {hash} twice")]
+    Repeated {
+        /// The chunk.
+        hash: Hash,
+    },
 }
 
 /// The name of a whole state: the hash of its chunk list.
@@ -110,7 +136,8 @@ impl Manifest {
         bytes.into()
     }
 
-    /// Back from bytes.
+    /// Back from bytes, which may be anybody's: what comes out is intact and within the bounds of
+    /// [`limits`]. Whether its chunks are what it says is seen when they are there.
     ///
     /// # Errors
     /// See [`ManifestError`].
@@ -125,7 +152,31 @@ impl Manifest {
         if manifest.state_root != state_root(&manifest.chunks) {
             return Err(ManifestError::WrongRoot);
         }
+        manifest.check_chunks()?;
         Ok(manifest)
+    }
+
+    /// How many bytes its chunks have together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.chunks.iter().fold(0, |sum, chunk| sum.saturating_add(chunk.bytes))
+    }
+
+    fn check_chunks(&self) -> Result<(), ManifestError> {
+        let (chunks, bytes) = (self.chunks.len(), self.bytes());
+        if chunks == 0 || chunks > limits::SNAPSHOT_CHUNKS_MAX || bytes > limits::SNAPSHOT_BYTES_MAX {
+            return Err(ManifestError::NoSuchState { chunks, bytes });
+        }
+        let mut seen = BTreeSet::new();
+        for &ChunkRef { hash, bytes } in &self.chunks {
+            if bytes < CHUNK_BYTES_LEAST || bytes > limits::PAIR_BYTES_MAX as u64 {
+                return Err(ManifestError::NoSuchChunk { hash, bytes });
+            }
+            if !seen.insert(hash) {
+                return Err(ManifestError::Repeated { hash });
+            }
+        }
+        Ok(())
     }
 
     /// Its own hash: what its footer says.

@@ -3,7 +3,7 @@
 use crate::stage::{Stage, accepted, submit};
 use althing_core::{
     ids::Hash,
-    limits::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN},
+    limits::{CHUNK_BYTES_MAX, CHUNK_BYTES_MIN, PAIR_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_CHUNKS_MAX},
     machine::Machine,
     policy::Policy,
     snapshot::{
@@ -270,6 +270,37 @@ fn a_damaged_manifest_is_refused() {
     stage.pass(9000);
     let other = manifest.check(&stage.machine.view());
     assert_eq!(other, Err(ManifestError::OtherState { what: "time" }));
+}
+
+#[test]
+fn a_manifest_of_a_state_that_cannot_be_is_refused() {
+    let view = Stage::new().machine.view();
+    let decoded = |chunks: Vec<ChunkRef>| Manifest::decode(&Manifest::of(&view, chunks).encode());
+    let named = |number: usize, bytes: u64| {
+        let mut hash = Hash::default();
+        hash.0[..8].copy_from_slice(&number.to_be_bytes());
+        ChunkRef { hash, bytes }
+    };
+    let many = |count: usize, bytes: u64| (0..count).map(|number| named(number, bytes)).collect::<Vec<_>>();
+    let largest = PAIR_BYTES_MAX as u64;
+    assert!(decoded(many(3, largest)).is_ok());
+    let nothing = ManifestError::NoSuchState { chunks: 0, bytes: 0 };
+    assert_eq!(decoded(Vec::new()), Err(nothing));
+    let count = SNAPSHOT_CHUNKS_MAX + 1;
+    let too_many = ManifestError::NoSuchState { chunks: count, bytes: 5 * count as u64 };
+    assert_eq!(decoded(many(count, 5)), Err(too_many));
+    let enough = (SNAPSHOT_BYTES_MAX / largest) as usize;
+    assert!(decoded(many(enough, largest)).is_ok());
+    let beyond = ManifestError::NoSuchState { chunks: enough + 1, bytes: SNAPSHOT_BYTES_MAX + largest };
+    assert_eq!(decoded(many(enough + 1, largest)), Err(beyond));
+    for bytes in [0, 4, largest + 1] {
+        let wrong = ManifestError::NoSuchChunk { hash: named(1, bytes).hash, bytes };
+        assert_eq!(decoded(vec![named(0, 100), named(1, bytes)]), Err(wrong));
+    }
+    let huge = decoded(vec![named(0, u64::MAX), named(1, u64::MAX)]);
+    assert_eq!(huge, Err(ManifestError::NoSuchState { chunks: 2, bytes: u64::MAX }));
+    let twice = ManifestError::Repeated { hash: named(7, 100).hash };
+    assert_eq!(decoded(vec![named(7, 100), named(8, 100), named(7, 100)]), Err(twice));
 }
 
 #[test]

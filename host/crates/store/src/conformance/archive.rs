@@ -18,6 +18,7 @@ pub async fn archive_suite<S: Subject, F: Future<Output = S>>(make: impl Fn() ->
         snapshots_come_newest_first_and_the_same_sequence_replaces,
         retention_keeps_the_newest_and_chunks_that_anybody_names,
         retention_spares_chunks_that_a_snapshot_under_way_counts_on,
+        what_a_transfer_has_brought_outlives_a_restart_and_ends_with_its_snapshot,
         chunks_put_while_others_retain_are_never_lost,
         a_pinned_snapshot_stays_until_it_is_unpinned,
         snapshots_that_are_named_are_dropped_but_for_the_pinned_ones,
@@ -125,12 +126,12 @@ async fn snapshots_come_newest_first_and_the_same_sequence_replaces(subject: &mu
     put_chunks(&*archive, &[4]).await;
     let replaced = SnapshotRecord { log_index: 99, manifest: Bytes::from_static(b"again"), ..snapshot(20) };
     archive.put_snapshot(A, replaced.clone(), hashes(&[4, 4])).await.expect(OK);
+    archive.retain_snapshots(A, 3).await.expect(OK);
+    assert_eq!(here(&*archive, &[1, 2, 3, 4]).await, [1, 2, 4]);
     subject.reopen().await;
     let archive = subject.store().archive;
     assert_eq!(archive.snapshots(A).await.expect(OK), [snapshot(30), replaced, snapshot(10)]);
     assert_eq!(archive.snapshots(B).await.expect(OK), [snapshot(15)]);
-    archive.retain_snapshots(A, 3).await.expect(OK);
-    assert_eq!(here(&*archive, &[1, 2, 3, 4]).await, [1, 2, 4]);
 }
 
 async fn retention_keeps_the_newest_and_chunks_that_anybody_names(subject: &mut impl Subject) {
@@ -163,12 +164,26 @@ async fn retention_spares_chunks_that_a_snapshot_under_way_counts_on(subject: &m
     archive.put_snapshot(B, snapshot(20), hashes(&[1, 3])).await.expect(OK);
     archive.retain_snapshots(B, 0).await.expect(OK);
     assert_eq!(here(&*archive, &[1, 2, 3]).await, []);
-    put_chunks(&*archive, &[5]).await;
-    subject.reopen().await;
+}
+
+async fn what_a_transfer_has_brought_outlives_a_restart_and_ends_with_its_snapshot(
+    subject: &mut impl Subject,
+) {
     let archive = subject.store().archive;
-    assert_eq!(here(&*archive, &[5]).await, [5]);
+    put_snapshot(&*archive, A, 10, &[1, 2]).await;
+    put_chunks(&*archive, &[5, 6]).await;
+    for _ in 0..2 {
+        subject.reopen().await;
+        let archive = subject.store().archive;
+        archive.retain_snapshots(A, 1).await.expect(OK);
+        archive.remove_community(B).await.expect(OK);
+        assert_eq!(here(&*archive, &[1, 2, 5, 6]).await, [1, 2, 5, 6], "nobody has asked for it yet");
+    }
+    let archive = subject.store().archive;
+    archive.put_snapshot(B, snapshot(20), hashes(&[2, 5])).await.expect(OK);
     archive.retain_snapshots(A, 0).await.expect(OK);
-    assert_eq!(here(&*archive, &[5]).await, [], "after a restart nothing is under way");
+    archive.retain_snapshots(B, 0).await.expect(OK);
+    assert_eq!(here(&*archive, &[1, 2, 5, 6]).await, [6]);
 }
 
 async fn chunks_put_while_others_retain_are_never_lost(subject: &mut impl Subject) {

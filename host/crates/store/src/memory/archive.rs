@@ -71,8 +71,10 @@ impl MemoryArchive {
         Self::of(Journal::unsynced())
     }
 
+    /// What no snapshot names yet belongs to a transfer that goes on.
     fn of(journal: Journal<Shelves, Change>) -> Self {
-        Self { inner: Mutex::new(Inner { journal, pinned: BTreeSet::new(), closed: false }) }
+        let pinned = journal.live().garbage(&BTreeSet::new()).into_iter().collect();
+        Self { inner: Mutex::new(Inner { journal, pinned, closed: false }) }
     }
 
     pub(super) fn sync(&self) {

@@ -78,13 +78,19 @@ pub(super) fn hashes(found: Vec<Vec<u8>>) -> Vec<Hash> {
     found.into_iter().filter_map(|hash| Some(Hash(hash.try_into().ok()?))).collect()
 }
 
-/// Removes the chunks that no snapshot names and nobody pinned.
-pub(super) async fn collect(connection: &mut SqliteConnection, pins: &mut Pins) -> Result<(), sqlx::Error> {
+/// The chunks that no snapshot names.
+pub(super) async fn unnamed(connection: &mut SqliteConnection) -> Result<Vec<Hash>, sqlx::Error> {
     let sql = "SELECT hash FROM chunks \
                WHERE NOT EXISTS (SELECT 1 FROM snapshot_chunks WHERE snapshot_chunks.hash = chunks.hash)";
-    let unnamed: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await?;
+    let unnamed: Vec<Vec<u8>> = sqlx::query_scalar(sql).fetch_all(connection).await?;
+    Ok(hashes(unnamed))
+}
+
+/// Removes the chunks that no snapshot names and nobody pinned.
+pub(super) async fn collect(connection: &mut SqliteConnection, pins: &mut Pins) -> Result<(), sqlx::Error> {
+    let mut garbage = unnamed(&mut *connection).await?;
     let now = Instant::now();
-    let garbage: Vec<Hash> = hashes(unnamed).into_iter().filter(|hash| !pins.holds(hash, now)).collect();
+    garbage.retain(|hash| !pins.holds(hash, now));
     for hashes in garbage.chunks(ROWS_MAX) {
         let sql = rows_sql("DELETE FROM chunks WHERE hash IN (VALUES", "(?)", hashes.len()) + ")";
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));

@@ -14,7 +14,7 @@ mod writer;
 
 use super::{
     OpenError, Settings,
-    database::{Database, Format},
+    database::{Database, Format, opening},
     directory::Directory,
     health::Health,
 };
@@ -82,10 +82,14 @@ impl SqliteArchive {
     /// Opens `archive.db`, and starts its writer.
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("archive.db");
-        let Database { writer, readers } = Database::open(&path, &FORMAT, settings.archive_readers).await?;
+        let Database { mut writer, readers } =
+            Database::open(&path, &FORMAT, settings.archive_readers).await?;
+        let mut pins = Pins::new(Instant::now());
+        let begun = chunks::unnamed(&mut writer).await.map_err(|error| opening(&path, error))?;
+        pins.pin(begun, Instant::now());
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (health, pending) = (Health::new("archive"), Arc::new(Pending::default()));
-        let applier = Applier { pins: Pins::new(Instant::now()), tails: Tails::default() };
+        let applier = Applier { pins, tails: Tails::default() };
         let task = Writer {
             connection: writer,
             queue,

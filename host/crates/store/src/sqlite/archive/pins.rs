@@ -1,9 +1,10 @@
 //! Chunks that somebody counts on although no snapshot names them yet.
 //!
 //! A snapshot arrives chunk by chunk, and is committed last; a retention meanwhile must not
-//! collect what it already brought, nor what it was told it need not bring. Pins are memory only: after
-//! a restart nothing is under way. They end with the snapshot that names the chunk, or with time,
-//! since a transfer that was given up tells nobody.
+//! collect what it already brought, nor what it was told it need not bring. Pins are memory only; what
+//! no snapshot names when the archive is opened is pinned anew, for the transfer that brought it goes
+//! on where it stopped. They end with the snapshot that names the chunk, or with time, since a
+//! transfer that was given up tells nobody.
 
 use althing_core::ids::Hash;
 use std::{
