@@ -8,6 +8,7 @@ use crate::{
     execute::Sources,
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
+    import::Staging,
     peer::{ask::Peers, serve::Server},
     quarantine::{self, QuarantinedHere},
     query::Consistency,
@@ -104,6 +105,7 @@ struct Inner {
     /// Replicas here that were found to differ.
     quarantined: Mutex<QuarantinedHere>,
     evidence: Option<PathBuf>,
+    staging: Staging,
     reconcile_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<Task>>,
@@ -133,6 +135,8 @@ impl Node {
         let system = Community::start(&shared, system_hosted(&identity), no_sources()).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
+        let staging = Staging::remembered(&*options.store.archive, options.runtime.monotonic()).await;
+        let staging = staging.map_err(StartError::Store)?;
         let inner = Inner {
             directory_session: crate::directory_client::Session::default(),
             communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
@@ -140,6 +144,7 @@ impl Node {
             leaders: Mutex::default(),
             quarantined: Mutex::new(quarantined),
             evidence: options.evidence,
+            staging,
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -267,6 +272,10 @@ impl Node {
 
     pub(crate) fn directory_session(&self) -> &crate::directory_client::Session {
         &self.inner.directory_session
+    }
+
+    pub(crate) fn staging(&self) -> &Staging {
+        &self.inner.staging
     }
 
     pub(crate) fn reconcile_now(&self) -> &Notify {

@@ -177,7 +177,20 @@ pub(crate) async fn restore(
 ) -> Result<(Machine, AppliedState), Fault> {
     let manifest =
         Manifest::decode(manifest).map_err(|error| Fault::because("a manifest cannot be read", error))?;
-    same_engine(&manifest, engine)?;
+    let machine = machine(archive, &manifest, engine).await?;
+    Ok((machine, applied_of(&manifest)?))
+}
+
+/// As [`restore`], of a manifest that need not say how far in a log its state is.
+///
+/// # Errors
+/// A fault that says what is damaged.
+pub(crate) async fn machine(
+    archive: &dyn Archive,
+    manifest: &Manifest,
+    engine: Hash,
+) -> Result<Machine, Fault> {
+    same_engine(manifest, engine)?;
     let mut restoration = Restoration::default();
     for &chunk in &manifest.chunks {
         let bytes = archive.chunk(chunk.hash).await.map_err(|error| storage("a chunk", error))?;
@@ -192,7 +205,7 @@ pub(crate) async fn restore(
     manifest
         .check(&machine.view())
         .map_err(|error| Fault::because("a snapshot is not what its manifest says", error))?;
-    Ok((machine, applied_of(&manifest)?))
+    Ok(machine)
 }
 
 /// Refuses a state that another engine has made: what this one would make of the next operations
