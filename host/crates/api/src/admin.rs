@@ -1,6 +1,6 @@
 //! `althing.v1.Admin`: communities, programs, members.
 
-use crate::{answers, door::Door, export, fields, policy, refused::answer, snapshots, upload};
+use crate::{answers, door::Door, export, fields, import, policy, refused::answer, snapshots, upload};
 use althing_core::{
     ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
@@ -30,7 +30,9 @@ impl Admin for AdminService {
         &self,
         _request: Request<v1::ListCommunitiesRequest>,
     ) -> Result<Response<v1::ListCommunitiesResponse>, Status> {
-        let communities = self.0.node.list_communities().into_iter().map(answers::community).collect();
+        let node = &self.0.node;
+        let told = |record| answers::community(node, record);
+        let communities = node.list_communities().into_iter().map(told).collect();
         answer(Ok(v1::ListCommunitiesResponse { communities }))
     }
 
@@ -168,6 +170,27 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::ExportCommunityStream>, Status> {
         answer(export::open(&self.0, request.into_inner()).await)
     }
+
+    async fn missing_chunks(
+        &self,
+        request: Request<v1::MissingChunksRequest>,
+    ) -> Result<Response<v1::MissingChunksResponse>, Status> {
+        answer(import::missing(&self.0, request.into_inner()).await)
+    }
+
+    async fn upload_chunks(
+        &self,
+        request: Request<v1::UploadChunksRequest>,
+    ) -> Result<Response<v1::UploadChunksResponse>, Status> {
+        answer(import::chunks(&self.0, request.into_inner()).await)
+    }
+
+    async fn import_community(
+        &self,
+        request: Request<v1::ImportCommunityRequest>,
+    ) -> Result<Response<v1::ImportCommunityResponse>, Status> {
+        answer(import::community(&self.0, request.into_inner()).await)
+    }
 }
 
 async fn create_community(
@@ -180,7 +203,7 @@ async fn create_community(
     let timing = fields::timing(&timing)?;
     let policy = policy::over(&Policy::default(), &policy)?;
     let record = door.node.create_community(name, placement, timing, policy).await?;
-    Ok(v1::CreateCommunityResponse { community: Some(answers::community(record)) })
+    Ok(v1::CreateCommunityResponse { community: Some(answers::community(&door.node, record)) })
 }
 
 async fn inspect_community(
@@ -193,7 +216,7 @@ async fn inspect_community(
     let replica = here(door.node.local_replica(&name).await)?;
     let program = here(door.node.program(&name))?.and_then(|info| info.manifest);
     Ok(v1::InspectCommunityResponse {
-        community: Some(answers::community(record)),
+        community: Some(answers::community(&door.node, record)),
         replica: replica.map(answers::replica),
         policy: policy::text(&policy),
         program: program.map(|manifest| program_info(door, manifest)),

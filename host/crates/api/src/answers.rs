@@ -2,8 +2,8 @@
 
 use althing_core::{batch::ProgramManifest, ids::Hash};
 use althing_node::{
-    CommunityRecord, ComponentInfo, MemberStatus, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus, Role,
-    ScrubStatus, TransferStatus,
+    CommunityRecord, ComponentInfo, MemberStatus, Node, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus,
+    Role, ScrubStatus, Timing, TransferStatus,
 };
 use althing_proto::v1;
 use bytes::Bytes;
@@ -14,13 +14,28 @@ pub(crate) fn hash(hash: Hash) -> Bytes {
 }
 
 /// A community as the directory has it.
-pub(crate) fn community(record: CommunityRecord) -> v1::CommunityInfo {
+pub(crate) fn community(node: &Node, record: CommunityRecord) -> v1::CommunityInfo {
     let replicas = record.replicas.iter().map(|(id, replica)| v1::ReplicaInfo {
         replica: id.0,
         node: replica.node.0,
         voter: replica.voter,
     });
-    v1::CommunityInfo { id: record.id.0, replicas: replicas.collect(), name: record.name }
+    v1::CommunityInfo {
+        id: record.id.0,
+        replicas: replicas.collect(),
+        name: record.name,
+        origin: node.origin(record.id).map(Into::into),
+        timing: timing(record.timing).to_owned(),
+    }
+}
+
+/// A patience's name, if it has one.
+fn timing(timing: Timing) -> &'static str {
+    match timing {
+        Timing::LAN => "lan",
+        Timing::WAN => "wan",
+        _ => "",
+    }
 }
 
 /// A replica as its node has it.

@@ -56,6 +56,7 @@ fn size_of_cause(cause: &Cause) -> usize {
         Cause::OpenSession { actor } => (Some(actor), 0),
         Cause::Activate { actor, program } => (Some(actor), program.0.len()),
         Cause::SetPolicy => (None, 0),
+        Cause::Import(origin) => (None, origin.cluster.len() + origin.name.len() + OVERHEAD_BYTES),
     };
     let roles = actor.iter().flat_map(|actor| &actor.roles).map(|role| role.len() + ITEM_OVERHEAD_BYTES);
     bytes + actor.map_or(0, |actor| actor.id.len()) + roles.sum::<usize>()

@@ -9,5 +9,7 @@ mod communities;
 mod ending;
 #[path = "door/foreign.rs"]
 mod foreign;
+#[path = "door/imports.rs"]
+mod imports;
 #[path = "door/uploads.rs"]
 mod uploads;

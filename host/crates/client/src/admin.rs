@@ -71,6 +71,10 @@ impl Admin {
         Self { client }
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Creates a community.
     ///
     /// # Errors
@@ -405,8 +409,10 @@ impl Admin {
     }
 }
 
-fn stub(channel: Channel) -> AdminClient<Channel> {
-    AdminClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX)
+pub(crate) fn stub(channel: Channel) -> AdminClient<Channel> {
+    AdminClient::new(channel)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
 fn receipt(told: Option<v1::Receipt>) -> Result<Receipt, Malformed> {

@@ -15,3 +15,4 @@ pub mod runtime;
 pub mod wire;
 
 pub use consensus::{Consensus, ConsensusOptions};
+pub use raft::founding;

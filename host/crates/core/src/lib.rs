@@ -18,6 +18,7 @@ pub mod header;
 pub mod ids;
 pub mod limits;
 pub mod machine;
+pub mod origin;
 pub mod overlay;
 pub mod policy;
 pub mod portable;

@@ -13,6 +13,7 @@ mod activation;
 mod bounds;
 mod firing;
 mod fold;
+mod importing;
 mod opening;
 mod operation;
 mod setting;
@@ -22,6 +23,7 @@ mod work;
 use crate::{
     batch::{Batch, Command, ProgramManifest},
     ids::{CommunityId, Hash, Sequence},
+    origin::Origin,
     policy::Policy,
     program::{Fault, Leftovers, Program, Programs},
     records::BadState,
@@ -80,6 +82,16 @@ impl Machine {
         self.view = finished.view;
         self.program = finished.program;
         Ok(Applied { transitions: finished.transitions, replies })
+    }
+
+    /// Makes this the community `community`, which goes on with the history that is here: one transition,
+    /// with the next sequence, says where that comes from. What was told before stays true: sessions,
+    /// answers, timers, the digest up to the transition before.
+    pub fn import(&mut self, community: CommunityId, origin: Origin) -> Transition {
+        let (view, transition) = importing::import(self.view.clone(), community, origin);
+        self.view = view;
+        self.program = None;
+        transition
     }
 
     /// What readers see, for as long as they like.

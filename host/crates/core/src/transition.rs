@@ -6,6 +6,7 @@
 use crate::{
     actor::Actor,
     ids::{Hash, OperationName, OperationNumber, Sequence, SessionId},
+    origin::Origin,
     overlay::TimerSet,
     time::Timestamp,
 };
@@ -42,9 +43,11 @@ impl Transition {
     pub const fn operation(&self) -> Option<OperationName> {
         match self.cause {
             Cause::Operation { session, number, .. } => Some(OperationName { session, number }),
-            Cause::Timer { .. } | Cause::OpenSession { .. } | Cause::Activate { .. } | Cause::SetPolicy => {
-                None
-            }
+            Cause::Timer { .. }
+            | Cause::OpenSession { .. }
+            | Cause::Activate { .. }
+            | Cause::SetPolicy
+            | Cause::Import(_) => None,
         }
     }
 
@@ -96,6 +99,9 @@ pub enum Cause {
     },
     /// The policy was set.
     SetPolicy,
+    /// The history up to here was another community's. No entry of the log asks for it: a community
+    /// that was imported begins with it.
+    Import(Origin),
 }
 
 /// What came of it. All of these are facts about the history, equal on every replica; what went

@@ -13,6 +13,7 @@ use althing_core::{
     codec, digest,
     ids::{CommunityId, Hash, OperationNumber, Sequence, SessionId},
     machine::Machine,
+    origin::Origin,
     overlay::TimerSet,
     policy::{Policy, Quotas, RetentionPolicy, SessionPolicy},
     portable::{End, Header, Kind},
@@ -128,7 +129,13 @@ fn transition(cause: Cause, outcome: Outcome) -> Transition {
     }
 }
 
-fn causes() -> [(&'static str, Cause); 5] {
+fn origin() -> Origin {
+    let (digest, seal) = (Hash([4; 32]), Hash([5; 32]));
+    let (cluster, name) = ("00ff".into(), "guild".into());
+    Origin { cluster, community: CommunityId(3), name, sequence: Sequence(999), digest, seal }
+}
+
+fn causes() -> [(&'static str, Cause); 6] {
     let Operation { session, number, actor, payload, .. } = operation();
     [
         ("operation", Cause::Operation { session, number, actor: actor.clone(), payload: payload.clone() }),
@@ -136,6 +143,7 @@ fn causes() -> [(&'static str, Cause); 5] {
         ("open-session", Cause::OpenSession { actor: actor.clone() }),
         ("activate", Cause::Activate { actor, program: Hash([3; 32]) }),
         ("set-policy", Cause::SetPolicy),
+        ("import", Cause::Import(origin())),
     ]
 }
 

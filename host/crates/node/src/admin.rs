@@ -110,7 +110,7 @@ impl Node {
     }
 
     /// The nodes of a placement.
-    fn place(&self, placement: Placement) -> Result<Vec<NodeId>, Refusal> {
+    pub(crate) fn place(&self, placement: Placement) -> Result<Vec<NodeId>, Refusal> {
         let directory = self.directory();
         let view = DirectoryView(&directory);
         let now = directory.time().millis();
@@ -146,7 +146,7 @@ impl Node {
         Ok(nodes.iter().take(count).map(|record| record.node).collect())
     }
 
-    async fn wait_for_leader(&self, record: &CommunityRecord) -> Result<(), Refusal> {
+    pub(crate) async fn wait_for_leader(&self, record: &CommunityRecord) -> Result<(), Refusal> {
         let began = self.runtime().monotonic();
         loop {
             if self.has_leader(record).await {
@@ -165,9 +165,9 @@ impl Node {
             None if record.replica_on(self.id()).is_some() => false,
             None => {
                 let mut has_leader = false;
-                for &node in record.founders.values() {
+                for replica in record.replicas.values() {
                     has_leader |= self
-                        .replica_status_on(node, record.id)
+                        .replica_status_on(replica.node, record.id)
                         .await
                         .is_ok_and(|status| status.leader_node.0 != 0);
                 }

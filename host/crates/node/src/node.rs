@@ -8,6 +8,7 @@ use crate::{
     execute::Sources,
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
+    import::Staging,
     mend::Mender,
     peer::{ask::Peers, serve::Server},
     quarantine::{self, QuarantinedHere},
@@ -107,6 +108,7 @@ struct Inner {
     quarantined: Mutex<QuarantinedHere>,
     evidence: Option<PathBuf>,
     scrub: Scrub,
+    staging: Staging,
     reconcile_now: Notify,
     stopping: AtomicBool,
     tasks: Mutex<Vec<Task>>,
@@ -137,6 +139,8 @@ impl Node {
         let system = Community::start(&shared, system_hosted(&identity), always(others.collect())).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
+        let staging = Staging::remembered(&*options.store.archive, options.runtime.monotonic()).await;
+        let staging = staging.map_err(StartError::Store)?;
         let inner = Inner {
             directory_session: crate::directory_client::Session::default(),
             communities: Mutex::new(BTreeMap::from([(CommunityId::SYSTEM, system.clone())])),
@@ -145,6 +149,7 @@ impl Node {
             quarantined: Mutex::new(quarantined),
             evidence: options.evidence,
             scrub: Scrub::default(),
+            staging,
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -277,6 +282,10 @@ impl Node {
 
     pub(crate) fn scrub(&self) -> &Scrub {
         &self.inner.scrub
+    }
+
+    pub(crate) fn staging(&self) -> &Staging {
+        &self.inner.staging
     }
 
     pub(crate) fn reconcile_now(&self) -> &Notify {

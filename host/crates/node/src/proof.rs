@@ -14,6 +14,7 @@ use althing_core::{
     program::Fault,
     snapshot::{Manifest, Restoration},
     transition::Transition,
+    view::View,
 };
 use althing_engine::Engine;
 use althing_store::portable::{PortableError, Reader, Stored};
@@ -100,8 +101,20 @@ pub enum ProofError {
 pub async fn prove(
     file: &mut Reader,
     engine: &Engine,
-    mut progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<Proof, ProofError> {
+    replay(file, engine, progress).await.map(|(proof, _)| proof)
+}
+
+/// As [`prove`], and gives the state that the export ends with.
+///
+/// # Errors
+/// See [`ProofError`]: the first thing that is wrong.
+pub async fn replay(
+    file: &mut Reader,
+    engine: &Engine,
+    mut progress: impl FnMut(Progress),
+) -> Result<(Proof, View), ProofError> {
     let parts = file.parts();
     file.check(|checked| progress(Progress::Checked(checked, parts))).await?;
     let header: Header = record(&one(file, Kind::Header).await?)?;
@@ -126,7 +139,8 @@ pub async fn prove(
         let what = format!("it should end with {end:?}, and ends with {reached:?}");
         return Err(ProofError::Nonsense { what, source: None });
     }
-    Ok(Proof { header, snapshot: manifest.sequence, end, parts, seal: file.seal() })
+    let proof = Proof { header, snapshot: manifest.sequence, end, parts, seal: file.seal() };
+    Ok((proof, again.machine.view()))
 }
 
 fn same_engine(header: &Header, engine: &Engine) -> Result<(), ProofError> {

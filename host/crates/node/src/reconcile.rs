@@ -9,7 +9,7 @@ mod next;
 use crate::{
     community::{Community, Hosted},
     directory::{record::CommunityRecord, view::DirectoryView},
-    identity,
+    identity, import,
     node::Node,
     refuse,
 };
@@ -56,7 +56,9 @@ async fn round(node: &Node) -> Result<(), Fault> {
             align(node, &here, record).await;
         }
     }
-    leave(node, &view).await
+    leave(node, &view).await?;
+    import::tidy(node).await;
+    Ok(())
 }
 
 /// Tells the transport where nodes are, and remembers it for the next start.

@@ -156,6 +156,7 @@ impl Replica {
     pub(crate) fn execute(&mut self, entries: Vec<Decoded>) -> Result<Executed, Fault> {
         let mut executed = Executed::default();
         for entry in entries {
+            self.must_follow(&entry.position)?;
             let replies = match entry.payload {
                 Payload::Blank => Replies::default(),
                 Payload::Membership(record) => {
@@ -175,6 +176,18 @@ impl Replica {
             executed.replies.push(replies);
         }
         Ok(executed)
+    }
+
+    /// A log is executed without gaps, and an empty replica begins with its first entry: one whose group
+    /// began with a snapshot has to be given that.
+    fn must_follow(&self, next: &Position) -> Result<(), Fault> {
+        let last = self.applied.position.as_ref().map(|position| position.index);
+        if next.index == last.map_or(0, |last| last + 1) {
+            return Ok(());
+        }
+        let after =
+            last.map_or_else(|| "on an empty replica".to_owned(), |last| format!("after entry {last}"));
+        Err(Fault::new(format!("log entry {} was to be executed {after}: this is a bug", next.index)))
     }
 
     /// Gives up what the program keeps between the calls of a batch.
@@ -197,5 +210,30 @@ impl Replica {
 
     fn captured(&self) -> Captured {
         Captured { view: self.machine.view(), applied: self.applied.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Decoded, Loader, Payload, Replica};
+    use althing_consensus::port::{AppliedState, Position};
+    use althing_core::{ids::CommunityId, machine::Machine, policy::Policy};
+    use bytes::Bytes;
+
+    #[test]
+    fn an_empty_replica_begins_with_the_first_entry_and_none_is_left_out() {
+        let machine = Machine::new(CommunityId(1), Policy::default());
+        let mut replica = Replica::new(machine, Loader::Scripted, AppliedState::default());
+        let blank = |index| {
+            let position = Position { index, record: Bytes::new() };
+            vec![Decoded { position, payload: Payload::Blank }]
+        };
+        let fault =
+            replica.execute(blank(1)).err().expect("a group that began with a snapshot has no first entry");
+        assert!(fault.to_string().contains("on an empty replica"), "{fault}");
+        assert!(replica.execute(blank(0)).is_ok());
+        assert!(replica.execute(blank(1)).is_ok());
+        let fault = replica.execute(blank(3)).err().expect("the second is left out");
+        assert!(fault.to_string().contains("after entry 1"), "{fault}");
     }
 }

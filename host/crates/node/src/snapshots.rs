@@ -164,10 +164,24 @@ pub(crate) async fn restore(
     manifest: &[u8],
     engine: Hash,
 ) -> Result<(Machine, AppliedState), NotRestored> {
-    let damaged = |what: &str, error| NotRestored::Damaged(Fault::because(what, error));
     let manifest = Manifest::decode(manifest)
         .map_err(|error| NotRestored::Damaged(Fault::because("a manifest cannot be read", error)))?;
-    same_engine(&manifest, engine).map_err(NotRestored::Refused)?;
+    let machine = machine(archive, &manifest, engine).await?;
+    let applied = applied(&manifest).map_err(NotRestored::Damaged)?;
+    Ok((machine, applied))
+}
+
+/// As [`restore`], of a manifest that need not say how far in a log its state is.
+///
+/// # Errors
+/// As [`restore`].
+pub(crate) async fn machine(
+    archive: &dyn Archive,
+    manifest: &Manifest,
+    engine: Hash,
+) -> Result<Machine, NotRestored> {
+    let damaged = |what: &str, error| NotRestored::Damaged(Fault::because(what, error));
+    same_engine(manifest, engine).map_err(NotRestored::Refused)?;
     let mut restoration = Restoration::default();
     for (place, &chunk) in manifest.chunks.iter().enumerate() {
         let bytes = archive.chunk(chunk.hash).await;
@@ -175,7 +189,7 @@ pub(crate) async fn restore(
         match bytes.map(|bytes| restoration.add(chunk, &bytes)) {
             Some(Ok(())) => {}
             None | Some(Err(RestoreError::WrongBytes { .. })) => {
-                return Err(condemned(archive, &manifest, place).await);
+                return Err(condemned(archive, manifest, place).await);
             }
             Some(Err(error)) => {
                 return Err(NotRestored::Damaged(Fault::because("a snapshot cannot be restored", error)));
@@ -187,8 +201,7 @@ pub(crate) async fn restore(
     manifest.check(&machine.view()).map_err(|error| {
         NotRestored::Damaged(Fault::because("a snapshot is not what its manifest says", error))
     })?;
-    let applied = applied(&manifest).map_err(NotRestored::Damaged)?;
-    Ok((machine, applied))
+    Ok(machine)
 }
 
 /// Condemns every damaged chunk of a snapshot from one on, and says so.

@@ -67,6 +67,28 @@ impl Space {
         (free > 0).then(|| free.saturating_sub(reserve))
     }
 
+    /// Refuses what would take so many bytes, unless they can be spared.
+    ///
+    /// # Errors
+    /// [`Code::NoSpace`].
+    pub(crate) fn check_for(&self, bytes: u64) -> Result<(), Refusal> {
+        self.check()?;
+        let (free, reserve) = (self.0.free.load(Ordering::Relaxed), self.0.reserve.load(Ordering::Relaxed));
+        // Where nobody looks, nothing is kept.
+        if reserve == 0 || free >= reserve.saturating_add(bytes) {
+            return Ok(());
+        }
+        let message = format!(
+            "{} MiB are to be stored, the node's disk has {} MiB free, and {} MiB are kept for what must go on: make \
+             room on it, and retry",
+            bytes.div_ceil(1 << 20),
+            free >> 20,
+            reserve >> 20
+        );
+        let refusal = Refusal::new(Code::NoSpace, message).with("bytes", bytes);
+        Err(refusal.with("free", free).with("reserve", reserve))
+    }
+
     fn note(&self, free: u64, reserve: u64) {
         let Seen { is_low, free: seen, reserve: kept } = &*self.0;
         seen.store(free, Ordering::Relaxed);
@@ -109,11 +131,16 @@ mod tests {
     #[test]
     fn room_is_refused_below_the_reserve_and_given_again_well_above_it() {
         let space = Space::default();
-        assert!(space.check().is_ok(), "nobody has looked yet");
+        assert!(space.check().is_ok() && space.check_for(1 << 40).is_ok(), "nobody has looked yet");
         for (free, has_room) in [(100, true), (79, false), (85, false), (90, true), (80, true), (0, false)] {
             space.note(free, 80);
             assert_eq!(space.check().is_ok(), has_room, "{free} bytes free");
         }
+        space.note(100, 80);
+        assert!(space.check_for(20).is_ok());
+        let refusal = space.check_for(21).unwrap_err();
+        assert_eq!((refusal.code, &refusal.data["bytes"][..]), (Code::NoSpace, "21"));
+        space.note(0, 80);
         let refusal = space.check().unwrap_err();
         assert_eq!((refusal.code, &refusal.data["free"][..]), (Code::NoSpace, "0"));
     }

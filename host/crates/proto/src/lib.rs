@@ -11,6 +11,7 @@ pub mod advice;
 pub mod consistency;
 mod malformed;
 pub mod operation;
+mod origin;
 pub mod receipt;
 pub mod refusal;
 pub mod status;

@@ -63,6 +63,7 @@ impl From<Cause> for v1::Cause {
                 program: hash_bytes(program),
             }),
             Cause::SetPolicy => Kind::Policy(v1::PolicyCause {}),
+            Cause::Import(origin) => Kind::Import(origin.into()),
         };
         Self { kind: Some(kind) }
     }
@@ -89,6 +90,7 @@ impl TryFrom<v1::Cause> for Cause {
                 program: hash("cause.activation.program", &activation.program)?,
             },
             Kind::Policy(v1::PolicyCause {}) => Self::SetPolicy,
+            Kind::Import(origin) => Self::Import(origin.try_into()?),
         })
     }
 }

@@ -3,7 +3,8 @@
 use althing_core::{
     actor::Actor,
     batch::Operation,
-    ids::{Hash, OperationNumber, Sequence, SessionId},
+    ids::{CommunityId, Hash, OperationNumber, Sequence, SessionId},
+    origin::Origin,
     overlay::TimerSet,
     time::Timestamp,
     transition::{Cause, Event, Outcome, Receipt, Rejection, TimerChange, Transition, Trap, TrapKind, Write},
@@ -30,6 +31,17 @@ fn outcomes() -> Vec<Outcome> {
     ]
 }
 
+fn origin() -> Origin {
+    Origin {
+        cluster: "0f".into(),
+        community: CommunityId(3),
+        name: "guild".into(),
+        sequence: Sequence(11),
+        digest: Hash([6; 32]),
+        seal: Hash([8; 32]),
+    }
+}
+
 fn causes() -> Vec<Cause> {
     vec![
         Cause::Operation {
@@ -42,6 +54,7 @@ fn causes() -> Vec<Cause> {
         Cause::OpenSession { actor: actor() },
         Cause::Activate { actor: Actor::default(), program: Hash([9; 32]) },
         Cause::SetPolicy,
+        Cause::Import(origin()),
     ]
 }
 
@@ -113,6 +126,19 @@ fn consistencies_come_back_the_same_and_nothing_means_linearizable() {
         assert_eq!(Consistency::try_from(Some(v1::Consistency::from(sent))), Ok(sent));
     }
     assert_eq!(Consistency::try_from(None), Ok(Consistency::Linearizable));
+}
+
+#[test]
+fn an_origin_is_refused_for_what_is_wrong_with_it() {
+    let refused = |change: fn(&mut v1::Origin)| {
+        let mut wire = v1::Origin::from(origin());
+        change(&mut wire);
+        Origin::try_from(wire).map_err(|Malformed { field, .. }| field)
+    };
+    assert_eq!(refused(|_| ()), Ok(origin()));
+    assert_eq!(refused(|wire| wire.seal = Bytes::from_static(&[1; 31])), Err("origin.seal"));
+    assert_eq!(refused(|wire| wire.digest = Bytes::new()), Err("origin.digest"));
+    assert_eq!(refused(|wire| wire.name = "n".repeat(65)), Err("origin"));
 }
 
 #[test]

@@ -95,6 +95,16 @@ pub(crate) enum Timing {
     Wan,
 }
 
+impl Timing {
+    /// As it is sent.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Lan => "lan",
+            Self::Wan => "wan",
+        }
+    }
+}
+
 impl Community {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
@@ -122,16 +132,12 @@ impl Community {
 
 impl Create {
     async fn run(self, context: &Context) -> anyhow::Result<()> {
-        let timing = match self.timing {
-            Timing::Lan => "lan",
-            Timing::Wan => "wan",
-        };
         let community = NewCommunity {
             name: self.name,
             voters: self.voters.unwrap_or(0),
             nodes: self.nodes.into_iter().map(NodeId).collect(),
             policy: self.policy.as_ref().map(read).transpose()?.unwrap_or_default(),
-            timing: timing.to_owned(),
+            timing: self.timing.text().to_owned(),
         };
         let created = context.client().await?.admin().create(community).await?;
         Ok(context.print(&CommunityShown::from(created))?)

@@ -70,52 +70,10 @@ impl Export {
                 Err(Usage("--from is for `--format text`: a portable file begins with a snapshot".into())
                     .into())
             }
-            Format::Portable => self.write_portable(context).await,
-        }
-    }
-
-    async fn write_portable(self, context: &Context) -> anyhow::Result<()> {
-        let mut writer = Writer::create(&self.file).await?;
-        let (mut export, first) = self.begin(context).await?;
-        let bar = working(format!("exporting {}", self.community));
-        let mut bytes = 0;
-        let mut add = async |part: &Part, writer: &mut Writer| {
-            bytes += part.body.len() as u64;
-            bar.set_message(format!("exporting {}: {part}, {bytes} bytes", self.community));
-            writer.add(part.kind.text(), &part.name, &part.body).await
-        };
-        add(&first, &mut writer).await?;
-        let mut end = None;
-        while let Some(part) = export.next().await.context("the export broke off; nothing was written")? {
-            add(&part, &mut writer).await?;
-            if part.kind == Kind::End {
-                end = Some(codec::decode::<End>(&part.body)?);
+            Format::Portable => {
+                let exported = to_file(context, &self.community, &self.file).await?;
+                Ok(context.print(&exported)?)
             }
-        }
-        let end = end.context("the export has no end")?;
-        writer.finish().await?;
-        bar.finish_and_clear();
-        let bytes = fs::metadata(&self.file).map_or(bytes, |file| file.len());
-        Ok(context.print(&Exported::new(self.file.display().to_string(), bytes, end))?)
-    }
-
-    /// The export and its first part, from the first of the servers that has a replica.
-    async fn begin(&self, context: &Context) -> anyhow::Result<(althing_client::Export, Part)> {
-        let mut last = None;
-        for server in &context.global.server {
-            let Ok(client) = context.client_of(vec![server.clone()]).await else { continue };
-            match first(&client.admin(), &self.community).await {
-                Ok(begun) => return Ok(begun),
-                Err(error) => last = Some(error),
-            }
-            if !last.as_ref().is_some_and(is_of_this_node) {
-                break;
-            }
-        }
-        match last {
-            Some(error) => Err(error.into()),
-            // None answered: the error that says so.
-            None => Ok(first(&context.client().await?.admin(), &self.community).await?),
         }
     }
 
@@ -150,6 +108,52 @@ impl Export {
         let first = first.unwrap_or_default().0;
         let file = self.file.display().to_string();
         Ok(context.print(&Lines { file, lines: count, first, last: last.0 })?)
+    }
+}
+
+/// Writes a community to a portable file.
+pub(super) async fn to_file(context: &Context, community: &str, path: &Path) -> anyhow::Result<Exported> {
+    let mut writer = Writer::create(path).await?;
+    let (mut export, first) = begin(context, community).await?;
+    let bar = working(format!("exporting {community}"));
+    let mut bytes = 0;
+    let mut add = async |part: &Part, writer: &mut Writer| {
+        bytes += part.body.len() as u64;
+        bar.set_message(format!("exporting {community}: {part}, {bytes} bytes"));
+        writer.add(part.kind.text(), &part.name, &part.body).await
+    };
+    add(&first, &mut writer).await?;
+    let mut end = None;
+    while let Some(part) = export.next().await.context("the export broke off; nothing was written")? {
+        add(&part, &mut writer).await?;
+        if part.kind == Kind::End {
+            end = Some(codec::decode::<End>(&part.body)?);
+        }
+    }
+    let end = end.context("the export has no end")?;
+    let seal = writer.finish().await?;
+    bar.finish_and_clear();
+    let bytes = fs::metadata(path).map_or(bytes, |file| file.len());
+    Ok(Exported::new(path.display().to_string(), bytes, end, seal))
+}
+
+/// The export and its first part, from the first of the servers that has a replica.
+async fn begin(context: &Context, community: &str) -> anyhow::Result<(althing_client::Export, Part)> {
+    let mut last = None;
+    for server in &context.global.server {
+        let Ok(client) = context.client_of(vec![server.clone()]).await else { continue };
+        match first(&client.admin(), community).await {
+            Ok(begun) => return Ok(begun),
+            Err(error) => last = Some(error),
+        }
+        if !last.as_ref().is_some_and(is_of_this_node) {
+            break;
+        }
+    }
+    match last {
+        Some(error) => Err(error.into()),
+        // None answered: the error that says so.
+        None => Ok(first(&context.client().await?.admin(), community).await?),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod backup;
 mod bench;
 mod build;
 mod community;
@@ -7,10 +8,12 @@ mod compile_child;
 mod dev;
 mod export;
 mod history;
+mod import;
 mod member;
 mod new;
 mod program;
 mod query;
+mod restore;
 mod serve;
 mod snapshot;
 mod state;
@@ -53,6 +56,9 @@ pub(crate) enum Verb {
     Snapshot(snapshot::Snapshot),
     Export(export::Export),
     Verify(verify::Verify),
+    Import(import::Import),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     Status(status::Status),
     Bench(bench::Bench),
 }
@@ -81,6 +87,9 @@ impl Verb {
             Self::Snapshot(snapshot) => snapshot.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Verify(verify) => verify.run(context).await,
+            Self::Import(import) => import.run(context).await,
+            Self::Backup(backup) => backup.run(context).await,
+            Self::Restore(restore) => restore.run(context).await,
             Self::Status(status) => status.run(context).await,
             Self::Bench(bench) => bench.run(context).await,
         }

@@ -56,7 +56,8 @@ fn not_proven(file: &std::path::Path) -> String {
     format!("{} is not proven", file.display())
 }
 
-fn said(progress: Progress) -> String {
+/// How far verifying is, for people.
+pub(super) fn said(progress: Progress) -> String {
     match progress {
         Progress::Checked(checked, parts) => format!("checking hashes: {checked} of {parts}"),
         Progress::Restoring => "compiling components and restoring the snapshot".to_owned(),

@@ -6,6 +6,7 @@ use crate::show::{
     transfer::TransferShown,
 };
 use althing_client::v1;
+use althing_core::origin::Origin;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
@@ -14,8 +15,23 @@ use std::fmt;
 #[derive(Debug, Serialize)]
 pub(crate) struct CommunityShown {
     id: u64,
-    name: String,
+    pub(crate) name: String,
     replicas: Vec<ReplicaShown>,
+    /// Whose history it goes on with, if it was imported.
+    origin: Option<OriginShown>,
+    /// `lan`, `wan` or empty.
+    timing: String,
+}
+
+/// The community whose history another one goes on with.
+#[derive(Debug, Serialize)]
+pub(crate) struct OriginShown {
+    cluster: String,
+    community: u64,
+    name: String,
+    sequence: u64,
+    digest: String,
+    seal: String,
 }
 
 /// One community's copy on one node.
@@ -82,7 +98,21 @@ impl ReplicaStatusShown {
 impl From<v1::CommunityInfo> for CommunityShown {
     fn from(info: v1::CommunityInfo) -> Self {
         let replicas = info.replicas.into_iter().map(Into::into).collect();
-        Self { id: info.id, name: info.name, replicas }
+        let origin = info.origin.map(Into::into);
+        Self { id: info.id, name: info.name, replicas, origin, timing: info.timing }
+    }
+}
+
+impl From<v1::Origin> for OriginShown {
+    fn from(origin: v1::Origin) -> Self {
+        let v1::Origin { cluster, community, name, sequence, digest, seal } = origin;
+        Self { cluster, community, name, sequence, digest: hex::encode(digest), seal: hex::encode(seal) }
+    }
+}
+
+impl From<Origin> for OriginShown {
+    fn from(origin: Origin) -> Self {
+        v1::Origin::from(origin).into()
     }
 }
 
@@ -143,11 +173,21 @@ impl fmt::Display for ReplicaShown {
     }
 }
 
+impl fmt::Display for OriginShown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cluster, community, name, sequence, digest, .. } = self;
+        write!(f, "{name} (id {community}) of cluster {cluster} at sequence {sequence}, digest {digest}")
+    }
+}
+
 impl fmt::Display for CommunityShown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} (id {})", self.name, self.id)?;
         for replica in &self.replicas {
             writeln!(f, "  {replica}")?;
+        }
+        if let Some(origin) = &self.origin {
+            writeln!(f, "  goes on with {origin}")?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What was exported, and what was proven of it.
 
 use crate::show::transition::TransitionShown;
-use althing_core::{portable::End, transition::Transition};
+use althing_core::{ids::Hash, portable::End, transition::Transition};
 use althing_node::Proof;
 use serde::Serialize;
 use std::fmt;
@@ -10,9 +10,10 @@ use std::fmt;
 #[derive(Debug, Serialize)]
 pub(crate) struct Exported {
     file: String,
-    bytes: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seal: String,
     #[serde(flatten)]
-    holds: Holds,
+    pub(crate) holds: Holds,
 }
 
 /// An export that was proven.
@@ -35,9 +36,9 @@ pub(crate) struct Proven {
 
 /// How much an export holds.
 #[derive(Debug, Serialize)]
-struct Holds {
-    sequence: u64,
-    digest: String,
+pub(crate) struct Holds {
+    pub(crate) sequence: u64,
+    pub(crate) digest: String,
     log_index: u64,
     batches: u64,
     transitions: u64,
@@ -63,8 +64,8 @@ pub(crate) struct Difference {
 }
 
 impl Exported {
-    pub(crate) fn new(file: String, bytes: u64, end: End) -> Self {
-        Self { file, bytes, holds: end.into() }
+    pub(crate) fn new(file: String, bytes: u64, end: End, seal: Hash) -> Self {
+        Self { file, bytes, seal: seal.to_string(), holds: end.into() }
     }
 }
 
@@ -103,7 +104,8 @@ impl From<End> for Holds {
 impl fmt::Display for Exported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}  {} bytes", self.file, self.bytes)?;
-        self.holds.fmt(f)
+        self.holds.fmt(f)?;
+        writeln!(f, "  seal         {}", self.seal)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::show::{
     blob::{Blob, Key},
+    community::OriginShown,
     outcome::Said,
 };
 use althing_client::Actor;
@@ -38,6 +39,7 @@ enum CauseShown {
     Session { actor: ActorShown },
     Activation { actor: ActorShown, program: String },
     Policy,
+    Import(OriginShown),
 }
 
 #[derive(Debug, Serialize)]
@@ -105,6 +107,7 @@ impl From<Cause> for CauseShown {
                 Self::Activation { actor: actor.into(), program: program.to_string() }
             }
             Cause::SetPolicy => Self::Policy,
+            Cause::Import(origin) => Self::Import(origin.into()),
         }
     }
 }
@@ -174,6 +177,7 @@ impl fmt::Display for CauseShown {
                 write!(f, "{}: activate program {}", actor.id, program.get(..12).unwrap_or(program))
             }
             Self::Policy => f.write_str("set policy"),
+            Self::Import(origin) => write!(f, "import of {origin}"),
         }
     }
 }

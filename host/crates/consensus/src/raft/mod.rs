@@ -5,6 +5,7 @@
 
 mod answers;
 mod closing;
+mod founding;
 mod group;
 mod log;
 mod machine;
@@ -23,6 +24,7 @@ mod types;
 #[cfg(test)]
 mod conformance;
 
+pub use founding::founding;
 pub(crate) use log::READ_BYTES_MAX;
 pub(crate) use server::{RaftService, method};
 pub(crate) use start::{GroupParts, start};

@@ -29,6 +29,12 @@ pub struct Chunk {
 }
 
 impl Chunk {
+    /// These bytes with their name, whether or not they can be read as a chunk of a state.
+    #[must_use]
+    pub fn of(bytes: Bytes) -> Self {
+        Self { hash: Hash::of(DOMAIN, &bytes), bytes }
+    }
+
     /// What a manifest says of it.
     #[must_use]
     pub fn reference(&self) -> ChunkRef {
@@ -112,7 +118,7 @@ pub(super) fn chunk_from(state: &State, first: &[u8]) -> (Chunk, Option<Bytes>) 
         is_full = bytes.len() >= limits::CHUNK_BYTES_MIN && is_boundary(key, bytes.len() - before);
     }
     let bytes = Bytes::from(bytes);
-    (Chunk { hash: Hash::of(DOMAIN, &bytes), bytes }, next)
+    (Chunk::of(bytes), next)
 }
 
 /// The pairs of a chunk, stored keys with their keyspace. Strict: what it reads, [`chunks`] could

@@ -2,6 +2,8 @@
 //!
 //! Pure, like every program: what it answers depends on the operation, the context and the records.
 
+mod reserve;
+
 use super::record::{
     CommunityRecord, ComponentEntry, DirectoryOperation, DirectoryResult, JoinRecord, JoinToken, NodeRecord,
     ReplicaRecord, key,
@@ -108,7 +110,7 @@ fn decide(
             see_node(records, context, node, peer_address, api_address)
         }
         DirectoryOperation::CreateCommunity { name, nodes, timing, policy } => {
-            create_community(records, name, &nodes, timing, *policy)
+            create_community(records, Wanted { name, nodes, timing, policy: *policy })
         }
         DirectoryOperation::DeleteCommunity { community } => delete_community(records, community),
         DirectoryOperation::AddReplica { community, node } => add_replica(records, community, node),
@@ -118,6 +120,11 @@ fn decide(
         DirectoryOperation::RebuildReplica { community, node, replica } => {
             rebuild_replica(records, community, node, replica)
         }
+        DirectoryOperation::Reserve { name, nodes, timing, policy, by, origin } => {
+            reserve::reserve(records, Wanted { name, nodes, timing, policy: *policy }, by, origin)
+        }
+        DirectoryOperation::Begin { community } => reserve::begin(records, community),
+        DirectoryOperation::Release { community } => reserve::release(records, community),
     }
 }
 
@@ -209,29 +216,35 @@ fn see_node(
     Ok(DirectoryResult::Done)
 }
 
-fn create_community(
-    records: &mut Records<'_>,
+/// A community as somebody wants it.
+struct Wanted {
     name: String,
-    nodes: &[NodeId],
+    nodes: Vec<NodeId>,
     timing: Timing,
     policy: Policy,
-) -> Result<DirectoryResult, Stop> {
+}
+
+fn create_community(records: &mut Records<'_>, wanted: Wanted) -> Result<DirectoryResult, Stop> {
+    let record = draft(records, wanted)?;
+    records.put(&key::name(&record.name), &record.id)?;
+    records.put_community(&record)?;
+    Ok(DirectoryResult::Community(Box::new(record)))
+}
+
+/// The community with an id of its own, if it may be; nothing but that id is taken yet.
+fn draft(records: &mut Records<'_>, wanted: Wanted) -> Result<CommunityRecord, Stop> {
+    let Wanted { name, nodes, timing, policy } = wanted;
     check_name(&name)?;
     if let Err(bounds) = policy.check() {
         return reject("bad-policy", bounds.to_string());
     }
-    if records.get::<CommunityId>(&key::name(&name))?.is_some() {
-        return reject(
-            "community-exists",
-            format!("there is a community {name:?} already: choose another name"),
-        );
-    }
+    must_be_free(records, &name)?;
     if nodes.is_empty() {
         return reject("bad-members", "a community needs at least one node");
     }
     may_vote(nodes.len())?;
     let mut founders = BTreeMap::new();
-    for &node in nodes {
+    for node in nodes {
         records.must_have_node(node)?;
         if founders.values().any(|&founder| founder == node) {
             return reject("bad-members", format!("node {node} is named twice"));
@@ -243,12 +256,15 @@ fn create_community(
     };
     let replicas = founders.iter().map(|(&id, &node)| (id, ReplicaRecord { node, voter: true })).collect();
     let next_replica = ReplicaId(founders.len() as u64 + 1);
-    let record =
-        CommunityRecord { id, name, timing, founding_policy: policy, founders, replicas, next_replica };
     records.put(key::NEXT_COMMUNITY, &id.next())?;
-    records.put(&key::name(&record.name), &id)?;
-    records.put_community(&record)?;
-    Ok(DirectoryResult::Community(Box::new(record)))
+    Ok(CommunityRecord { id, name, timing, founding_policy: policy, founders, replicas, next_replica })
+}
+
+fn must_be_free(records: &mut Records<'_>, name: &str) -> Result<(), Stop> {
+    if records.get::<CommunityId>(&key::name(name))?.is_none() {
+        return Ok(());
+    }
+    reject("community-exists", format!("there is a community {name:?} already: choose another name"))
 }
 
 fn may_vote(voters: usize) -> Result<(), Stop> {
@@ -281,6 +297,7 @@ fn delete_community(records: &mut Records<'_>, community: CommunityId) -> Result
     }
     let record = records.community(community)?;
     records.delete(&key::name(&record.name))?;
+    records.delete(&key::origin(community))?;
     records.delete(&key::community(community))?;
     Ok(DirectoryResult::Done)
 }

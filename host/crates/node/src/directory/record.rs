@@ -5,6 +5,7 @@
 use althing_consensus::{peers::ClusterId, port::Timing};
 use althing_core::{
     ids::{CommunityId, Hash, NodeId, ReplicaId},
+    origin::Origin,
     policy::Policy,
 };
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct CommunityRecord {
     pub timing: Timing,
     /// The policy it began with; the one in force is in its own state.
     pub founding_policy: Policy,
-    /// The voters it began with.
+    /// The voters it began with; none when it was imported, so that its voters began with a snapshot.
     pub founders: BTreeMap<ReplicaId, NodeId>,
     /// Its replicas as they should be.
     pub replicas: BTreeMap<ReplicaId, ReplicaRecord>,
@@ -57,6 +58,17 @@ impl CommunityRecord {
     pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
         self.replicas.iter().find(|(_, replica)| replica.node == node).map(|(&id, _)| id)
     }
+}
+
+/// A community to be, for which a node puts in place what it begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reservation {
+    /// That node.
+    pub(crate) by: NodeId,
+    /// What it is to be.
+    pub(crate) record: CommunityRecord,
+    /// Whose history it is to go on with.
+    pub(crate) origin: Origin,
 }
 
 /// A component that some node has checked and compiled.
@@ -109,6 +121,19 @@ pub(crate) enum DirectoryOperation {
     RecordComponent(ComponentEntry),
     /// Puts a fresh replica in the place of this one, on the same node; once for each replica.
     RebuildReplica { community: CommunityId, node: NodeId, replica: ReplicaId },
+    /// Gives a community to be its id; it begins when all is in place, or never.
+    Reserve {
+        name: String,
+        nodes: Vec<NodeId>,
+        timing: Timing,
+        policy: Box<Policy>,
+        by: NodeId,
+        origin: Origin,
+    },
+    /// A community to be begins.
+    Begin { community: CommunityId },
+    /// A community to be is given up, unless it has begun.
+    Release { community: CommunityId },
 }
 
 /// What a directory operation answers.
@@ -143,6 +168,17 @@ pub(crate) mod key {
 
     pub(crate) fn community(community: CommunityId) -> Vec<u8> {
         [COMMUNITIES, &community.0.to_be_bytes()].concat()
+    }
+
+    pub(crate) const RESERVED: &[u8] = b"reserved/";
+    pub(crate) const RESERVED_END: &[u8] = b"reserved0";
+
+    pub(crate) fn reserved(community: CommunityId) -> Vec<u8> {
+        [RESERVED, &community.0.to_be_bytes()].concat()
+    }
+
+    pub(crate) fn origin(community: CommunityId) -> Vec<u8> {
+        [b"origin/".as_slice(), &community.0.to_be_bytes()].concat()
     }
 
     pub(crate) fn name(name: &str) -> Vec<u8> {

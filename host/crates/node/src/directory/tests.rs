@@ -10,8 +10,9 @@ use althing_core::{
     actor::Actor,
     batch::{Activation, Batch, Command, OpenSession, Operation, ProgramManifest},
     codec,
-    ids::{CommunityId, NodeId, OperationNumber, ReplicaId, SessionId},
+    ids::{CommunityId, Hash, NodeId, OperationNumber, ReplicaId, Sequence, SessionId},
     machine::Machine,
+    origin::Origin,
     policy::Policy,
     program::{Fault, Program, Programs},
     time::Timestamp,
@@ -275,4 +276,77 @@ fn the_system_community_is_not_deleted() {
         cluster.change(&DirectoryOperation::DeleteCommunity { community }),
         Err("bad-request".to_owned())
     );
+}
+
+fn reserve(cluster: &mut Cluster, name: &str, nodes: &[u64]) -> Result<CommunityRecord, String> {
+    let origin = Origin {
+        cluster: "00".into(),
+        community: CommunityId(3),
+        name: "guild".into(),
+        sequence: Sequence(9),
+        digest: Hash([1; 32]),
+        seal: Hash([2; 32]),
+    };
+    let reserve = DirectoryOperation::Reserve {
+        name: name.to_owned(),
+        nodes: nodes.iter().copied().map(NodeId).collect(),
+        timing: Timing::WAN,
+        policy: Box::default(),
+        by: NodeId(1),
+        origin,
+    };
+    cluster.change(&reserve).map(community)
+}
+
+fn community(result: DirectoryResult) -> CommunityRecord {
+    match result {
+        DirectoryResult::Community(record) => *record,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_reserved_community_is_nobodys_until_it_begins() {
+    let mut cluster = Cluster::founded();
+    cluster.add_node();
+    let reserved = reserve(&mut cluster, "guild", &[1, 2]).unwrap();
+    assert!(reserved.founders.is_empty(), "nobody founds it with a first entry");
+    assert!(reserved.replicas.values().all(|replica| replica.voter) && reserved.replicas.len() == 2);
+    let view = cluster.machine.view();
+    let view = DirectoryView(&view);
+    assert!(view.find("guild").is_none() && view.community(reserved.id).is_none());
+    assert!(view.has_existed(reserved.id), "its id is given");
+    assert_eq!(view.reserved()[0].record, reserved);
+
+    let begin = DirectoryOperation::Begin { community: reserved.id };
+    assert_eq!(community(cluster.change(&begin).unwrap()), reserved);
+    assert_eq!(community(cluster.change(&begin).unwrap()), reserved, "asked again, the same");
+    let release = DirectoryOperation::Release { community: reserved.id };
+    cluster.change(&release).unwrap();
+    let view = cluster.machine.view();
+    let view = DirectoryView(&view);
+    assert_eq!(view.find("guild"), Some(reserved.clone()), "it cannot be given up any more");
+    assert!(view.reserved().is_empty());
+    assert_eq!(view.origin(reserved.id).map(|origin| origin.seal), Some(Hash([2; 32])));
+
+    cluster.change(&DirectoryOperation::DeleteCommunity { community: reserved.id }).unwrap();
+    assert_eq!(DirectoryView(&cluster.machine.view()).origin(reserved.id), None);
+    assert_eq!(cluster.change(&begin), Err("no-community".to_owned()));
+}
+
+#[test]
+fn a_community_that_was_given_up_never_begins_and_its_name_was_never_taken() {
+    let mut cluster = Cluster::founded();
+    let first = reserve(&mut cluster, "guild", &[1]).unwrap();
+    let second = reserve(&mut cluster, "guild", &[1]).unwrap();
+    assert!(second.id > first.id);
+    cluster.change(&DirectoryOperation::Release { community: first.id }).unwrap();
+    let begin = |community| DirectoryOperation::Begin { community };
+    assert_eq!(cluster.change(&begin(first.id)), Err("no-community".to_owned()));
+    let other = cluster.create("guild", &[1]).unwrap();
+    assert!(other.id > second.id);
+    assert_eq!(cluster.change(&begin(second.id)), Err("community-exists".to_owned()));
+    assert_eq!(reserve(&mut cluster, "guild", &[1]), Err("community-exists".to_owned()));
+    assert_eq!(reserve(&mut cluster, "hall", &[7]), Err("no-node".to_owned()));
+    assert_eq!(reserve(&mut cluster, "Hall", &[1]), Err("bad-request".to_owned()));
 }

@@ -1,10 +1,11 @@
 //! Reading the directory from a view of the system community.
 
-use super::record::{CommunityRecord, ComponentEntry, NodeRecord, key};
+use super::record::{CommunityRecord, ComponentEntry, NodeRecord, Reservation, key};
 use althing_consensus::peers::ClusterId;
 use althing_core::{
     codec,
     ids::{CommunityId, Hash, NodeId},
+    origin::Origin,
     state::Keyspace,
     view::View,
 };
@@ -48,6 +49,16 @@ impl DirectoryView<'_> {
     /// Whether a community of that id ever existed, as far as this view knows.
     pub(crate) fn has_existed(&self, community: CommunityId) -> bool {
         self.get::<CommunityId>(key::NEXT_COMMUNITY).is_some_and(|next| community < next)
+    }
+
+    /// Whose history a community goes on with, if it was imported.
+    pub(crate) fn origin(&self, community: CommunityId) -> Option<Origin> {
+        self.get(&key::origin(community))
+    }
+
+    /// The communities to be.
+    pub(crate) fn reserved(&self) -> Vec<Reservation> {
+        self.all(key::RESERVED, key::RESERVED_END)
     }
 
     /// A component.

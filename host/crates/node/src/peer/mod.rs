@@ -43,6 +43,8 @@ pub(crate) mod method {
     pub(crate) const STATUS: &str = "node/status";
     /// A list of [`super::DigestAt`]; answers a list of `Option<Testimony>`, one for each.
     pub(crate) const DIGESTS: &str = "node/digests";
+    /// [`crate::import::Stage`]: take in what a community to be begins with.
+    pub(crate) const STAGE: &str = "node/stage";
 }
 
 /// Commands for the leader, in their order.

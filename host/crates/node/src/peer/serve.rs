@@ -65,6 +65,7 @@ impl Server {
             }
             method::STATUS => encode(Ok(node.replica_status(&*self.hosted(community)?).await)),
             method::DIGESTS => encode(Ok(node.digests_here(&decode::<Vec<DigestAt>>(body)?))),
+            method::STAGE => encode(node.stage(community, decode(body)?).await),
             other => {
                 Err(Refusal::new(Code::BadRequest, format!("this node does not know the method {other:?}")))
             }

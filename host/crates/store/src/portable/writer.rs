@@ -84,11 +84,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals the file, makes it durable, and gives it its name.
+    /// Seals the file, makes it durable, and gives it its name; its seal.
     ///
     /// # Errors
     /// The disk fails, or something of that name is there by now.
-    pub async fn finish(mut self) -> Result<(), PortableError> {
+    pub async fn finish(mut self) -> Result<Hash, PortableError> {
         let failed = |error: sqlx::Error| failed(&self.path, error);
         let mut connection = self.connection.take().expect("only finishing takes it");
         sqlx::query("INSERT INTO seal (parts, chain) VALUES (?, ?)")
@@ -102,7 +102,8 @@ impl Writer {
         if self.path.exists() {
             return Err(PortableError::Exists { path: self.path.clone() });
         }
-        name(&self.temporary.0, &self.path).map_err(|error| self::failed(&self.path, error))
+        name(&self.temporary.0, &self.path).map_err(|error| self::failed(&self.path, error))?;
+        Ok(self.chain)
     }
 }
 
