@@ -1,6 +1,6 @@
 //! `althing.v1.Admin`: communities, programs, members.
 
-use crate::{answers, door::Door, export, fields, policy, refused::answer, upload};
+use crate::{answers, door::Door, export, fields, members, policy, refused::answer, upload};
 use althing_core::{
     ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
@@ -30,7 +30,9 @@ impl Admin for AdminService {
         &self,
         _request: Request<v1::ListCommunitiesRequest>,
     ) -> Result<Response<v1::ListCommunitiesResponse>, Status> {
-        let communities = self.0.node.list_communities().into_iter().map(answers::community).collect();
+        let node = &self.0.node;
+        let communities = node.list_communities().into_iter();
+        let communities = communities.map(|record| answers::community(node, record)).collect();
         answer(Ok(v1::ListCommunitiesResponse { communities }))
     }
 
@@ -104,6 +106,34 @@ impl Admin for AdminService {
         answer(rebuild_replica(&self.0, request.into_inner()).await)
     }
 
+    async fn move_replica(
+        &self,
+        request: Request<v1::MoveReplicaRequest>,
+    ) -> Result<Response<v1::MoveReplicaResponse>, Status> {
+        answer(members::move_replica(&self.0, request.into_inner()).await)
+    }
+
+    async fn set_replicas(
+        &self,
+        request: Request<v1::SetReplicasRequest>,
+    ) -> Result<Response<v1::SetReplicasResponse>, Status> {
+        answer(members::set_replicas(&self.0, request.into_inner()).await)
+    }
+
+    async fn retire_node(
+        &self,
+        request: Request<v1::RetireNodeRequest>,
+    ) -> Result<Response<v1::RetireNodeResponse>, Status> {
+        answer(members::retire_node(&self.0, request.into_inner()).await)
+    }
+
+    async fn keep_node(
+        &self,
+        request: Request<v1::KeepNodeRequest>,
+    ) -> Result<Response<v1::KeepNodeResponse>, Status> {
+        answer(members::keep_node(&self.0, request.into_inner()).await)
+    }
+
     async fn transfer_leadership(
         &self,
         request: Request<v1::TransferLeadershipRequest>,
@@ -145,7 +175,7 @@ async fn create_community(
     let timing = fields::timing(&timing)?;
     let policy = policy::over(&Policy::default(), &policy)?;
     let record = door.node.create_community(name, placement, timing, policy).await?;
-    Ok(v1::CreateCommunityResponse { community: Some(answers::community(record)) })
+    Ok(v1::CreateCommunityResponse { community: Some(answers::community(&door.node, record)) })
 }
 
 async fn inspect_community(
@@ -158,7 +188,7 @@ async fn inspect_community(
     let replica = here(door.node.local_replica(&name).await)?;
     let program = here(door.node.program(&name))?.and_then(|info| info.manifest);
     Ok(v1::InspectCommunityResponse {
-        community: Some(answers::community(record)),
+        community: Some(answers::community(&door.node, record)),
         replica: replica.map(answers::replica),
         policy: policy::text(&policy),
         program: program.map(|manifest| program_info(door, manifest)),

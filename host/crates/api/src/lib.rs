@@ -17,6 +17,7 @@ mod export;
 mod fields;
 mod gate;
 mod health;
+mod members;
 mod pages;
 mod pipeline;
 mod policy;

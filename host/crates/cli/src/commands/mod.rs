@@ -9,6 +9,7 @@ mod export;
 mod history;
 mod member;
 mod new;
+mod node;
 mod program;
 mod query;
 mod serve;
@@ -50,6 +51,8 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Member(member::Member),
     #[command(subcommand)]
+    Node(node::Node),
+    #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     Export(export::Export),
     Verify(verify::Verify),
@@ -78,6 +81,7 @@ impl Verb {
             Self::State(state) => state.run(context).await,
             Self::History(history) => history.run(context).await,
             Self::Member(member) => member.run(context).await,
+            Self::Node(node) => node.run(context).await,
             Self::Snapshot(snapshot) => snapshot.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Verify(verify) => verify.run(context).await,

@@ -15,6 +15,7 @@ pub(crate) struct CommunityShown {
     id: u64,
     name: String,
     replicas: Vec<ReplicaShown>,
+    voters_wanted: u32,
 }
 
 /// One community's copy on one node.
@@ -65,6 +66,18 @@ pub(crate) struct ReplicaStatusShown {
     subscribers: u64,
 }
 
+impl CommunityShown {
+    /// The nodes with a replica.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u64> {
+        self.replicas.iter().map(|replica| replica.node)
+    }
+
+    fn vacant(&self) -> usize {
+        let voters = self.replicas.iter().filter(|replica| replica.voter).count();
+        usize::try_from(self.voters_wanted).unwrap_or(usize::MAX).saturating_sub(voters)
+    }
+}
+
 impl ReplicaStatusShown {
     /// Why it stopped, if it did.
     pub(crate) fn fault(&self) -> Option<&str> {
@@ -75,7 +88,7 @@ impl ReplicaStatusShown {
 impl From<v1::CommunityInfo> for CommunityShown {
     fn from(info: v1::CommunityInfo) -> Self {
         let replicas = info.replicas.into_iter().map(Into::into).collect();
-        Self { id: info.id, name: info.name, replicas }
+        Self { id: info.id, name: info.name, replicas, voters_wanted: info.voters_wanted }
     }
 }
 
@@ -141,7 +154,12 @@ impl fmt::Display for CommunityShown {
         for replica in &self.replicas {
             writeln!(f, "  {replica}")?;
         }
-        Ok(())
+        match self.vacant() {
+            0 => Ok(()),
+            vacant => {
+                writeln!(f, "  {vacant} of {} places vacant: no node could take them yet", self.voters_wanted)
+            }
+        }
     }
 }
 
