@@ -117,14 +117,21 @@ impl Cluster {
             node.data = at.join("data");
             node.disk = Some(Disk::make(&image, &at, mib).expect("`Disk::works` said that it works"));
         }
-        let birth = match self.nodes.values().next() {
+        let birth = match self.nodes.values().find(|node| node.process.is_some()) {
             None => vec!["--bootstrap".to_owned()],
-            Some(founder) => vec!["--join".to_owned(), founder.peer.clone()],
+            Some(member) => vec!["--join".to_owned(), member.peer.clone()],
         };
         compiled::give(&node.data);
         node.start(birth);
         self.nodes.insert(id, node);
         self.ready(id).await;
+    }
+
+    /// Lets another node join, and waits until it serves; its id.
+    pub async fn join(&mut self) -> u64 {
+        let id = self.nodes.keys().next_back().map_or(1, |last| last + 1);
+        self.add(&Setup::default(), id).await;
+        id
     }
 
     /// Waits until a node serves.
@@ -189,6 +196,12 @@ impl Cluster {
     /// Waits until a node that was started serves.
     pub async fn serves(&mut self, id: u64) {
         self.ready(id).await;
+    }
+
+    /// Waits until a node that was started ends by itself.
+    pub async fn ends(&mut self, id: u64) -> ExitStatus {
+        let mut process = self.take(id);
+        eventually(&format!("node {id} ends"), async || process.ended()).await
     }
 
     /// Whether a node that was started has ended by itself.

@@ -19,5 +19,6 @@ pub mod programs;
 pub mod proxy;
 pub mod replicas;
 pub mod sim;
+pub mod simulated;
 pub mod skip;
 pub mod wait;

@@ -1,6 +1,8 @@
 //! `althing.v1.Admin`: communities, programs, members.
 
-use crate::{answers, door::Door, export, fields, import, policy, refused::answer, snapshots, upload};
+use crate::{
+    answers, door::Door, export, fields, import, members, policy, refused::answer, snapshots, upload,
+};
 use althing_core::{
     ids::ReplicaId,
     limits::CONFIG_BYTES_MAX,
@@ -104,6 +106,34 @@ impl Admin for AdminService {
         request: Request<v1::RebuildReplicaRequest>,
     ) -> Result<Response<v1::RebuildReplicaResponse>, Status> {
         answer(rebuild_replica(&self.0, request.into_inner()).await)
+    }
+
+    async fn move_replica(
+        &self,
+        request: Request<v1::MoveReplicaRequest>,
+    ) -> Result<Response<v1::MoveReplicaResponse>, Status> {
+        answer(members::move_replica(&self.0, request.into_inner()).await)
+    }
+
+    async fn set_replicas(
+        &self,
+        request: Request<v1::SetReplicasRequest>,
+    ) -> Result<Response<v1::SetReplicasResponse>, Status> {
+        answer(members::set_replicas(&self.0, request.into_inner()).await)
+    }
+
+    async fn retire_node(
+        &self,
+        request: Request<v1::RetireNodeRequest>,
+    ) -> Result<Response<v1::RetireNodeResponse>, Status> {
+        answer(members::retire_node(&self.0, request.into_inner()).await)
+    }
+
+    async fn keep_node(
+        &self,
+        request: Request<v1::KeepNodeRequest>,
+    ) -> Result<Response<v1::KeepNodeResponse>, Status> {
+        answer(members::keep_node(&self.0, request.into_inner()).await)
     }
 
     async fn transfer_leadership(

@@ -1,6 +1,9 @@
 //! What the node says of itself, its communities and programs, as messages.
 
-use althing_core::{batch::ProgramManifest, ids::Hash};
+use althing_core::{
+    batch::ProgramManifest,
+    ids::{Hash, NodeId},
+};
 use althing_node::{
     CommunityRecord, ComponentInfo, MemberStatus, Node, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus,
     Role, ScrubStatus, Timing, TransferStatus,
@@ -15,6 +18,7 @@ pub(crate) fn hash(hash: Hash) -> Bytes {
 
 /// A community as the directory has it.
 pub(crate) fn community(node: &Node, record: CommunityRecord) -> v1::CommunityInfo {
+    let voters_wanted = u32::try_from(node.voters_wanted(&record)).unwrap_or(u32::MAX);
     let replicas = record.replicas.iter().map(|(id, replica)| v1::ReplicaInfo {
         replica: id.0,
         node: replica.node.0,
@@ -26,6 +30,7 @@ pub(crate) fn community(node: &Node, record: CommunityRecord) -> v1::CommunityIn
         name: record.name,
         origin: node.origin(record.id).map(Into::into),
         timing: timing(record.timing).to_owned(),
+        voters_wanted,
     }
 }
 
@@ -141,7 +146,7 @@ pub(crate) fn status(status: NodeStatus) -> v1::StatusResponse {
         node: status.identity.node.0,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         fingerprint: hash(status.fingerprint),
-        nodes: status.nodes.into_iter().map(node).collect(),
+        nodes: status.nodes.into_iter().map(|record| node(record, &status.leaving)).collect(),
         replicas: status.replicas.into_iter().map(replica).collect(),
         uptime_millis: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
         scrub: Some(scrub(status.scrub)),
@@ -152,6 +157,8 @@ fn scrub(ScrubStatus { rounds, bytes, found, mended, damaged }: ScrubStatus) -> 
     v1::ScrubInfo { rounds, bytes, found, mended, damaged }
 }
 
-fn node(NodeRecord { node, peer_address, api_address, seen_millis }: NodeRecord) -> v1::NodeInfo {
-    v1::NodeInfo { node: node.0, peer_address, api_address, last_seen_millis: seen_millis }
+fn node(record: NodeRecord, leaving: &[NodeId]) -> v1::NodeInfo {
+    let NodeRecord { node, peer_address, api_address, seen_millis } = record;
+    let is_leaving = leaving.contains(&node);
+    v1::NodeInfo { node: node.0, peer_address, api_address, last_seen_millis: seen_millis, is_leaving }
 }

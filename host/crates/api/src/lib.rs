@@ -18,6 +18,7 @@ mod fields;
 mod gate;
 mod health;
 mod import;
+mod members;
 mod pages;
 mod pipeline;
 mod policy;

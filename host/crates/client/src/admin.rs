@@ -263,6 +263,61 @@ impl Admin {
         Ok(present("replica", told.replica)?)
     }
 
+    /// Moves a replica to another node, and waits until the old one is out. May be asked again.
+    ///
+    /// # Errors
+    /// No such community, replica or node; no quorum would be up; members are changing; it takes longer,
+    /// and goes on; nobody answers.
+    pub async fn move_replica(
+        &self,
+        community: &str,
+        from: NodeId,
+        to: NodeId,
+    ) -> Result<v1::ReplicaInfo, CallError> {
+        let request = v1::MoveReplicaRequest { community: community.to_owned(), from: from.0, to: to.0 };
+        let told = self
+            .change(request, |channel, request| async move { stub(channel).move_replica(request).await })
+            .await?;
+        Ok(present("replica", told.replica)?)
+    }
+
+    /// Sets how many replicas of a community vote, and waits until so many do. May be asked again.
+    ///
+    /// # Errors
+    /// No such community; too few nodes; no quorum would be up; members are changing; it takes longer, and
+    /// goes on; nobody answers.
+    pub async fn set_replicas(&self, community: &str, voters: u32) -> Result<v1::CommunityInfo, CallError> {
+        let request = v1::SetReplicasRequest { community: community.to_owned(), voters };
+        let told = self
+            .change(request, |channel, request| async move { stub(channel).set_replicas(request).await })
+            .await?;
+        Ok(present("community", told.community)?)
+    }
+
+    /// Says that a node is to leave for good, and how far that is; asked again, how far it has come.
+    ///
+    /// # Errors
+    /// No such node; it answers and should not, or does not and should; it is the last one; nobody answers.
+    pub async fn retire_node(
+        &self,
+        request: v1::RetireNodeRequest,
+    ) -> Result<v1::RetireNodeResponse, CallError> {
+        self.client
+            .repeat(request, |channel, request| async move { stub(channel).retire_node(request).await })
+            .await
+    }
+
+    /// Lets a node stay that was to leave.
+    ///
+    /// # Errors
+    /// No such node; nobody answers.
+    pub async fn keep_node(&self, node: NodeId) -> Result<(), CallError> {
+        let request = v1::KeepNodeRequest { node: node.0 };
+        let call = |channel, request| async move { stub(channel).keep_node(request).await };
+        let v1::KeepNodeResponse {} = self.client.repeat(request, call).await?;
+        Ok(())
+    }
+
     /// Moves leadership to a node; to whoever is best informed if none is named.
     ///
     /// # Errors

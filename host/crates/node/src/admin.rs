@@ -3,11 +3,12 @@
 use crate::{
     directory::{
         program::VOTERS_MAX,
-        record::{CommunityRecord, DirectoryOperation, DirectoryResult, NodeRecord},
+        record::{CommunityRecord, DirectoryOperation, DirectoryResult},
         view::DirectoryView,
     },
     node::Node,
-    presence, refuse,
+    placing::Room,
+    refuse,
     submit::Submitted,
 };
 use althing_consensus::port::Timing;
@@ -21,8 +22,6 @@ use std::time::Duration;
 
 /// Voters of a community for which nobody asked for a number.
 const VOTERS_DEFAULT: usize = 3;
-/// How long ago a node may have said that it is there to be chosen for a community, in milliseconds.
-const SEEN_LATELY_MILLIS: u64 = 3 * presence::EVERY.as_millis() as u64;
 /// How long creating may wait for the community to have a leader.
 const CREATE_PATIENCE: Duration = Duration::from_secs(10);
 /// How often to look.
@@ -111,39 +110,24 @@ impl Node {
 
     /// The nodes of a placement.
     pub(crate) fn place(&self, placement: Placement) -> Result<Vec<NodeId>, Refusal> {
-        let directory = self.directory();
-        let view = DirectoryView(&directory);
-        let now = directory.time().millis();
-        let nodes = view.nodes();
-        // A node that is gone has few replicas, and must not be chosen for that.
-        let is_away = |record: &NodeRecord| record.seen_millis + SEEN_LATELY_MILLIS < now;
-        if nodes.is_empty() {
+        let room = Room::of(&self.directory());
+        if room.len() == 0 {
             // The directory has not reached this node yet.
             return Err(refuse::no_leader(CommunityId::SYSTEM));
         }
         let count = match placement {
             Placement::Nodes(nodes) => return Ok(nodes),
-            Placement::Default => {
-                nodes.iter().filter(|record| !is_away(record)).count().clamp(1, VOTERS_DEFAULT)
-            }
+            Placement::Default => room.present().clamp(1, VOTERS_DEFAULT),
             Placement::Count(count) => count,
         };
-        if count == 0 || count > nodes.len().min(VOTERS_MAX) {
+        let most = room.len().min(VOTERS_MAX);
+        if count == 0 || count > most {
             return Err(Refusal::new(
                 Code::BadMembers,
-                format!(
-                    "{count} voters were asked for: 1 to {} are possible with {} nodes",
-                    nodes.len().min(VOTERS_MAX),
-                    nodes.len()
-                ),
+                format!("{count} voters were asked for: 1 to {most} are possible with {} nodes", room.len()),
             ));
         }
-        let communities = view.communities();
-        let load =
-            |node: NodeId| communities.iter().filter(|record| record.replica_on(node).is_some()).count();
-        let mut nodes = nodes;
-        nodes.sort_by_key(|record| (is_away(record), load(record.node), record.node));
-        Ok(nodes.iter().take(count).map(|record| record.node).collect())
+        Ok(room.by_preference().into_iter().take(count).collect())
     }
 
     pub(crate) async fn wait_for_leader(&self, record: &CommunityRecord) -> Result<(), Refusal> {

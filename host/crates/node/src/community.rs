@@ -84,6 +84,8 @@ impl Shared {
 /// A community on this node.
 pub(crate) struct Community {
     pub(crate) hosted: Hosted,
+    /// When it was started here, by the runtime's clock.
+    pub(crate) started: Duration,
     pub(crate) group: GroupHandle,
     pub(crate) proposer: Proposer,
     pub(crate) feed: Arc<Feed>,
@@ -150,6 +152,7 @@ impl Community {
         Ok(Arc::new(Self {
             founded: AtomicBool::new(hosted.founded),
             hosted,
+            started: shared.runtime.monotonic(),
             group,
             proposer,
             feed,

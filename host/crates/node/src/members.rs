@@ -17,7 +17,7 @@ use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     refusal::{Code, Refusal},
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// How long a change may take to be made.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(30);
@@ -118,6 +118,9 @@ impl Node {
     /// Refuses to remove a voter if fewer than a quorum of the remaining ones would answer.
     async fn keep_quorum(&self, community: CommunityId, without: NodeId) -> Result<(), Refusal> {
         let record = self.record(community)?;
+        if let Some(replica) = record.replica_on(without).filter(|replica| record.replicas[replica].voter) {
+            self.must_have_begun(&record, replica).await?;
+        }
         let rest: Vec<NodeId> = record
             .replicas
             .values()
@@ -173,13 +176,22 @@ impl Node {
             return Some(self.replica_status(&here).await);
         }
         let record = self.record(community).ok()?;
-        let asked = record.replicas.values().map(|replica| self.replica_status_on(replica.node, community));
+        let mut nodes: BTreeSet<NodeId> = record.replicas.values().map(|replica| replica.node).collect();
+        // One that is to go may still lead.
+        nodes.extend(self.leader_of(community));
+        let asked = nodes.into_iter().map(|node| self.replica_status_on(node, community));
         let told = futures::future::join_all(asked).await;
         // One that was deposed and has not heard of it may still say that it leads.
         told.into_iter()
             .flatten()
             .filter(|status| status.role == Role::Leader)
             .max_by_key(|status| status.term)
+    }
+
+    /// Whether a node answers for this replica, and it runs.
+    pub(crate) async fn is_up(&self, community: CommunityId, replica: ReplicaId, on: NodeId) -> bool {
+        let told = self.replica_status_on(on, community).await;
+        told.is_ok_and(|status| status.replica == replica && status.fault.is_none())
     }
 
     pub(crate) fn record(&self, community: CommunityId) -> Result<CommunityRecord, Refusal> {

@@ -6,6 +6,7 @@ use crate::{
     components::Components,
     directory::view::DirectoryView,
     execute::Sources,
+    farewell,
     guests::GuestThreads,
     identity::{self, Addresses, Identity},
     import::Staging,
@@ -41,7 +42,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// The fact under which the communities that a node hosts are remembered.
 const HOSTED_FACT: &str = "hosted";
@@ -84,6 +85,15 @@ pub enum StartError {
     /// The host failed.
     #[error("the node could not start")]
     Fault(#[source] Fault),
+    /// The node was removed from its cluster.
+    #[error(
+        "this data directory belongs to node {node}, which has left its cluster for good: start a new node on an \
+         empty one, with --join"
+    )]
+    HasLeft {
+        /// Who it was.
+        node: NodeId,
+    },
 }
 
 /// A running node; cheap to clone.
@@ -111,6 +121,7 @@ struct Inner {
     staging: Staging,
     reconcile_now: Notify,
     stopping: AtomicBool,
+    has_left: watch::Sender<bool>,
     tasks: Mutex<Vec<Task>>,
     directory_session: crate::directory_client::Session,
     started: Duration,
@@ -124,6 +135,7 @@ impl Node {
     /// See [`StartError`].
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         let identity = options.identity.clone();
+        farewell::must_not_have_left(&*options.store.archive, identity.node).await?;
         let (shared, askers, peers) = shared(&options).map_err(StartError::Fault)?;
         let known = identity::remembered_nodes(&*options.store.archive).await.map_err(StartError::Store)?;
         for record in &known {
@@ -152,6 +164,7 @@ impl Node {
             staging,
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
+            has_left: watch::Sender::new(false),
             tasks: Mutex::default(),
             started: options.runtime.monotonic(),
             addresses: options.addresses,
@@ -172,6 +185,8 @@ impl Node {
             runtime.spawn("presence", crate::presence::run(node.clone())),
             runtime.spawn("compare", crate::compare::run(node.clone())),
             runtime.spawn("scrub", scrub::run(node.clone())),
+            runtime.spawn("retire", crate::retire::run(node.clone())),
+            runtime.spawn("farewell", farewell::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
@@ -220,6 +235,17 @@ impl Node {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.inner.stopping.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Waits until the node has left its cluster for good: there is nothing left for it to do. Pending
+    /// while it has not.
+    pub async fn left(&self) {
+        // The sender lives as long as the node.
+        let _ = self.inner.has_left.subscribe().wait_for(|has_left| *has_left).await;
+    }
+
+    pub(crate) fn set_left(&self) {
+        self.inner.has_left.send_replace(true);
     }
 
     /// Its id.

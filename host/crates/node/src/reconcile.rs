@@ -4,6 +4,7 @@
 //! and at what should be, does the next thing that is missing, and may be broken off anywhere: the
 //! next round goes on. Starting a group that runs and founding one that has begun do nothing.
 
+mod founding;
 mod next;
 
 use crate::{
@@ -18,6 +19,7 @@ use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     program::Fault,
 };
+use founding::{found, tell_founders};
 use next::{Change, next_change};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,34 +112,12 @@ async fn host(node: &Node, record: &CommunityRecord) {
             tracing::info!(community = %record.id, name = record.name, %replica, "hosting a community");
             node.communities().insert(record.id, community.clone());
             remember(node).await;
+            tell_founders(node, &community);
             found(node, &community).await;
         }
         Err(fault) => {
             tracing::error!(community = %record.id, fault = refuse::chain(&fault), "a community could not be started");
         }
-    }
-}
-
-/// Begins a group that has not begun, if this replica is one of its founders. Every founder does
-/// so with the same members, which is as good as one of them doing it.
-async fn found(node: &Node, community: &Arc<Community>) {
-    if community.is_founded() {
-        return;
-    }
-    let directory = node.directory();
-    let view = DirectoryView(&directory);
-    let members: BTreeMap<ReplicaId, Member> = community
-        .hosted
-        .founders
-        .iter()
-        .map(|(&replica, &founder)| (replica, member(node, &view, founder)))
-        .collect();
-    match community.group.initialize(members).await {
-        Ok(()) => {
-            community.set_founded();
-            remember(node).await;
-        }
-        Err(error) => tracing::warn!(community = %community.id(), %error, "a group could not begin"),
     }
 }
 
@@ -153,20 +133,28 @@ fn member(node: &Node, view: &DirectoryView<'_>, id: NodeId) -> Member {
 async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     let status = here.status();
     let Some(change) = next_change(&status, &record.replicas) else { return };
-    if let Change::SetVoters(voters) = &change
+    if let Change::SetVoters(voters) | Change::HandOver { voters, .. } = &change
         && !(are_up(node, record, voters.iter().filter(|voter| !status.voters.contains_key(voter))).await
             && keeps_quorum(node, record.id, &status, voters).await)
     {
         return;
     }
     tracing::info!(community = %record.id, ?change, "changing members");
+    if let Change::HandOver { heirs, .. } = &change
+        && hand_over(node, here, &status, heirs).await
+    {
+        return;
+    }
     let changed = async {
         match change {
             Change::AddLearner(replica, on) => {
                 let directory = node.directory();
                 here.group.add_learner(replica, member(node, &DirectoryView(&directory), on)).await
             }
-            Change::SetVoters(voters) => here.group.change_voters(voters).await,
+            // A leader to whom nobody succeeds in time gives its leadership up when it is out.
+            Change::SetVoters(voters) | Change::HandOver { voters, .. } => {
+                here.group.change_voters(voters).await
+            }
             Change::RemoveLearner(replica) => here.group.remove_learner(replica).await,
         }
     };
@@ -181,13 +169,23 @@ async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     }
 }
 
+/// Hands leadership over to the first heir that answers; whether it leads now.
+async fn hand_over(node: &Node, here: &Community, status: &GroupStatus, heirs: &[ReplicaId]) -> bool {
+    for heir in heirs {
+        let Some(member) = status.voters.get(heir) else { continue };
+        if node.is_up(here.id(), *heir, member.node).await {
+            return here.group.transfer_leadership(Some(*heir), ALIGN_PATIENCE).await || !here.leads();
+        }
+    }
+    false
+}
+
 /// Whether replicas answer, so that a vote is never given to one that is gone: that could cost the
 /// quorum.
 async fn are_up(node: &Node, record: &CommunityRecord, replicas: impl Iterator<Item = &ReplicaId>) -> bool {
     let asked = replicas.map(async |replica| {
         let Some(wanted) = record.replicas.get(replica) else { return false };
-        let told = node.replica_status_on(wanted.node, record.id).await;
-        told.is_ok_and(|status| status.replica == *replica && status.fault.is_none())
+        node.is_up(record.id, *replica, wanted.node).await
     });
     futures::future::join_all(asked).await.into_iter().all(|is_up| is_up)
 }
@@ -204,10 +202,7 @@ async fn keeps_quorum(
         return true;
     }
     let asked = status.voters.iter().filter(|(replica, _)| voters.contains(replica));
-    let asked = asked.map(async |(replica, member)| {
-        let told = node.replica_status_on(member.node, community).await;
-        told.is_ok_and(|status| status.replica == *replica && status.fault.is_none())
-    });
+    let asked = asked.map(|(&replica, member)| node.is_up(community, replica, member.node));
     let up = futures::future::join_all(asked).await.into_iter().filter(|&is_up| is_up).count();
     // Those who get their vote by the same change have just answered.
     let fresh = voters.iter().filter(|voter| !status.voters.contains_key(voter)).count();

@@ -89,6 +89,8 @@ pub struct NodeStatus {
     pub fingerprint: Hash,
     /// The nodes of the cluster.
     pub nodes: Vec<NodeRecord>,
+    /// Those of them that are to leave for good.
+    pub leaving: Vec<NodeId>,
     /// Its replicas.
     pub replicas: Vec<ReplicaStatus>,
     /// How long it has been running.
@@ -139,6 +141,7 @@ impl Node {
             identity: self.identity().clone(),
             fingerprint: self.engine().fingerprint(),
             nodes: DirectoryView(&self.directory()).nodes(),
+            leaving: self.leaving_nodes(),
             replicas,
             uptime: self.runtime().monotonic().saturating_sub(self.started()),
             scrub: self.scrub().status(),
@@ -227,6 +230,15 @@ impl Node {
         }
     }
 
+    /// The replica of a community here, also one that could not be brought back.
+    pub(crate) async fn own_status(&self, community: CommunityId) -> Result<ReplicaStatus, Refusal> {
+        if let Some(here) = self.hosted(community) {
+            return Ok(self.replica_status(&here).await);
+        }
+        let failed = self.awaited().get(&community).and_then(failed_status);
+        failed.ok_or_else(|| self.no_replica(community))
+    }
+
     /// The replica of a community on a node, as that node says.
     pub(crate) async fn replica_status_on(
         &self,
@@ -234,8 +246,7 @@ impl Node {
         community: CommunityId,
     ) -> Result<ReplicaStatus, Refusal> {
         if node == self.id() {
-            let here = self.hosted(community).ok_or_else(|| self.no_replica(community))?;
-            return Ok(self.replica_status(&here).await);
+            return self.own_status(community).await;
         }
         self.peers().ask(node, Lane::Control, community, method::STATUS, &(), TIMEOUT).await
     }

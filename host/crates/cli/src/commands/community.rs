@@ -18,7 +18,7 @@ use std::{fs, path::PathBuf};
 const CREATE: &str = "\
 Examples:
   althing community create roster
-  althing community create roster --voters 5 --timing wan
+  althing community create roster --replicas 5 --timing wan
   althing community create roster --nodes 1,2,4 --policy policy.json";
 const LIST: &str = "\
 Example:
@@ -30,6 +30,9 @@ const POLICY: &str = "\
 Examples:
   althing community show roster --output json | jq .policy > policy.json
   althing community policy roster policy.json";
+const SET_REPLICAS: &str = "\
+Example:
+  althing community set-replicas roster 5";
 const DELETE: &str = "\
 Example:
   althing community delete roster --yes";
@@ -55,6 +58,17 @@ pub(crate) enum Community {
         /// A file with the policy as JSON.
         policy: PathBuf,
     },
+    /// Sets how many replicas vote, and waits until so many do.
+    ///
+    /// More go to the nodes with most room; fewer leave first those that do not answer, never the leader. A
+    /// place that becomes vacant later (`althing node`) is taken by a node that can.
+    #[command(after_help = SET_REPLICAS)]
+    SetReplicas {
+        /// The community, by name or id.
+        community: String,
+        /// How many, at most 7; an odd number survives most for what it costs.
+        voters: u32,
+    },
     /// Deletes a community with all it holds. This cannot be undone.
     #[command(after_help = DELETE)]
     Delete {
@@ -73,7 +87,7 @@ pub(crate) struct Create {
     /// 1 to 64 of a-z, 0-9 and `-`, beginning with a letter.
     name: String,
     /// How many voters; as many as there are nodes, at most 3, if not given.
-    #[arg(long, conflicts_with = "nodes")]
+    #[arg(long, visible_alias = "replicas", conflicts_with = "nodes")]
     voters: Option<u32>,
     /// The nodes to begin on, separated by commas.
     #[arg(long, value_delimiter = ',')]
@@ -118,6 +132,10 @@ impl Community {
                 Ok(context.print(&InspectedShown::from(told))?)
             }
             Self::Policy { community, policy } => set_policy(context, &community, &policy).await,
+            Self::SetReplicas { community, voters } => {
+                let set = context.client().await?.admin().set_replicas(&community, voters).await?;
+                Ok(context.print(&CommunityShown::from(set))?)
+            }
             Self::Delete { community, yes } => {
                 if !yes {
                     let why = format!("this deletes {community} with all it holds, for good: say --yes");

@@ -17,12 +17,15 @@ const REBUILD: &str = "\
 Examples:
   althing member rebuild roster 2
   althing member rebuild roster 2 --replica 5     only if it is still replica 5";
+const MOVE: &str = "\
+Example:
+  althing member move roster --from 2 --to 4";
 const TRANSFER: &str = "\
 Examples:
   althing member transfer roster        to whoever is best informed
   althing member transfer roster 3";
 
-/// Replicas of a community: add, promote, remove, rebuild; move leadership.
+/// Replicas of a community: add, promote, remove, rebuild, move; move leadership.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Member {
     /// Adds a read-only replica on a node.
@@ -35,6 +38,7 @@ pub(crate) enum Member {
     #[command(after_help = REMOVE)]
     Remove(Place),
     Rebuild(Rebuild),
+    Move(Move),
     Transfer(Transfer),
 }
 
@@ -62,6 +66,24 @@ pub(crate) struct Rebuild {
     /// Only if the replica there is still this one (`althing community show` lists them).
     #[arg(long)]
     replica: Option<u64>,
+}
+
+/// Moves a replica to another node, and waits until the old one is out.
+///
+/// A fresh one follows there without a vote; when it has caught up it takes the old one's vote, in one step,
+/// and the old one's log and state are forgotten. Refused if no quorum would be up. Goes on by itself if it is
+/// broken off, and may be asked again.
+#[derive(Args, Debug)]
+#[command(after_help = MOVE)]
+pub(crate) struct Move {
+    /// The community, by name or id.
+    community: String,
+    /// The node that has the replica, by id (`althing node list` lists them).
+    #[arg(long, value_name = "NODE")]
+    from: u64,
+    /// The node that is to have it.
+    #[arg(long, value_name = "NODE")]
+    to: u64,
 }
 
 /// Moves leadership.
@@ -93,6 +115,13 @@ impl Member {
             Self::Rebuild(Rebuild { community, node, replica }) => {
                 let rebuilt = admin.rebuild_replica(&community, NodeId(node), replica.map(ReplicaId)).await?;
                 format!("the replica of {community} on node {node} is rebuilt: it is {} now", rebuilt.replica)
+            }
+            Self::Move(Move { community, from, to }) => {
+                let moved = admin.move_replica(&community, NodeId(from), NodeId(to)).await?;
+                format!(
+                    "the replica of {community} on node {from} moved to node {to}: it is {} now",
+                    moved.replica
+                )
             }
             Self::Transfer(Transfer { community, node }) => {
                 admin.transfer_leadership(&community, node.map(NodeId)).await?;

@@ -11,6 +11,7 @@ mod history;
 mod import;
 mod member;
 mod new;
+mod node;
 mod program;
 mod query;
 mod restore;
@@ -53,6 +54,8 @@ pub(crate) enum Verb {
     #[command(subcommand)]
     Member(member::Member),
     #[command(subcommand)]
+    Node(node::Node),
+    #[command(subcommand)]
     Snapshot(snapshot::Snapshot),
     Export(export::Export),
     Verify(verify::Verify),
@@ -84,6 +87,7 @@ impl Verb {
             Self::State(state) => state.run(context).await,
             Self::History(history) => history.run(context).await,
             Self::Member(member) => member.run(context).await,
+            Self::Node(node) => node.run(context).await,
             Self::Snapshot(snapshot) => snapshot.run(context).await,
             Self::Export(export) => export.run(context).await,
             Self::Verify(verify) => verify.run(context).await,

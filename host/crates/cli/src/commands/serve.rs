@@ -4,6 +4,7 @@ use crate::{
     arguments::DEFAULT_SERVER,
     context::Context,
     house::{House, Listen, Plan, is_known},
+    show::Done,
 };
 use althing_node::Birth;
 use anyhow::Context as _;
@@ -103,7 +104,15 @@ impl Serve {
                 .with_context(|| format!("{} cannot be written", file.display()))?;
         }
         context.print(&ready)?;
-        until_asked_to_stop(house).await
+        let node = ready.node;
+        match until_asked_to_stop(house).await? {
+            Ended::AsAsked => Ok(()),
+            Ended::Left => {
+                let left =
+                    format!("node {node} has left the cluster for good: its data folder is of no more use");
+                Ok(context.print(&Done::new(left))?)
+            }
+        }
     }
 
     fn plan(self) -> Plan {
@@ -125,18 +134,27 @@ impl Serve {
     }
 }
 
-/// Serves until a signal asks it to stop, or storage fails. A second signal does not wait.
-async fn until_asked_to_stop(mut house: House) -> anyhow::Result<()> {
+/// Why a node ended in order.
+enum Ended {
+    AsAsked,
+    Left,
+}
+
+/// Serves until a signal asks it to stop, the node has left its cluster, or storage fails. A second signal
+/// does not wait.
+async fn until_asked_to_stop(mut house: House) -> anyhow::Result<Ended> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let node = house.node.clone();
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ended::AsAsked,
+        _ = interrupt.recv() => Ended::AsAsked,
+        () = node.left() => Ended::Left,
         error = house.failed() => return Err(error),
-    }
+    };
     tracing::info!("stopping; a second signal does not wait");
     tokio::select! {
-        () = house.stop() => Ok(()),
+        () = house.stop() => Ok(ended),
         _ = terminate.recv() => Err(in_a_hurry()),
         _ = interrupt.recv() => Err(in_a_hurry()),
     }

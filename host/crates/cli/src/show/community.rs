@@ -17,6 +17,7 @@ pub(crate) struct CommunityShown {
     id: u64,
     pub(crate) name: String,
     replicas: Vec<ReplicaShown>,
+    voters_wanted: u32,
     /// Whose history it goes on with, if it was imported.
     origin: Option<OriginShown>,
     /// `lan`, `wan` or empty.
@@ -83,6 +84,18 @@ pub(crate) struct ReplicaStatusShown {
     transfer: Option<TransferShown>,
 }
 
+impl CommunityShown {
+    /// The nodes with a replica.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = u64> {
+        self.replicas.iter().map(|replica| replica.node)
+    }
+
+    fn vacant(&self) -> usize {
+        let voters = self.replicas.iter().filter(|replica| replica.voter).count();
+        usize::try_from(self.voters_wanted).unwrap_or(usize::MAX).saturating_sub(voters)
+    }
+}
+
 impl ReplicaStatusShown {
     /// Why it stopped, if it did.
     pub(crate) fn fault(&self) -> Option<&str> {
@@ -99,7 +112,8 @@ impl From<v1::CommunityInfo> for CommunityShown {
     fn from(info: v1::CommunityInfo) -> Self {
         let replicas = info.replicas.into_iter().map(Into::into).collect();
         let origin = info.origin.map(Into::into);
-        Self { id: info.id, name: info.name, replicas, origin, timing: info.timing }
+        let v1::CommunityInfo { id, name, timing, voters_wanted, .. } = info;
+        Self { id, name, replicas, voters_wanted, origin, timing }
     }
 }
 
@@ -189,7 +203,12 @@ impl fmt::Display for CommunityShown {
         if let Some(origin) = &self.origin {
             writeln!(f, "  goes on with {origin}")?;
         }
-        Ok(())
+        match self.vacant() {
+            0 => Ok(()),
+            vacant => {
+                writeln!(f, "  {vacant} of {} places vacant: no node could take them yet", self.voters_wanted)
+            }
+        }
     }
 }
 

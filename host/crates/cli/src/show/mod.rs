@@ -5,6 +5,7 @@ pub(crate) mod blob;
 pub(crate) mod community;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod nodes;
 pub(crate) mod outcome;
 pub(crate) mod program;
 pub(crate) mod snapshot;

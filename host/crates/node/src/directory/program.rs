@@ -2,6 +2,8 @@
 //!
 //! Pure, like every program: what it answers depends on the operation, the context and the records.
 
+mod leaving;
+mod places;
 mod reserve;
 
 use super::record::{
@@ -28,10 +30,13 @@ pub(crate) const VOTERS_MAX: usize = 7;
 /// Most voters of the system community.
 const SYSTEM_VOTERS_MAX: usize = 5;
 
+/// Communities that are read at once.
+const PAGE: u32 = 256;
+
 /// What to do instead of rebuilding a replica of the system community.
 pub(crate) const SYSTEM_REBUILD: &str = "a node lives by its replica of the system community, which is not \
-    rebuilt in place: start a new node on an empty data directory with --join, then remove this one's replicas \
-    with `althing member remove`";
+    rebuilt in place: start a new node on an empty data directory with --join, then let this one leave with \
+    `althing node replace`";
 
 /// What the native program is called in a manifest.
 pub(crate) fn manifest() -> ProgramManifest {
@@ -125,6 +130,17 @@ fn decide(
         }
         DirectoryOperation::Begin { community } => reserve::begin(records, community),
         DirectoryOperation::Release { community } => reserve::release(records, community),
+        DirectoryOperation::MoveReplica { community, replica, to } => {
+            places::move_replica(records, community, replica, to)
+        }
+        DirectoryOperation::VacatePlace { community, replica } => places::vacate(records, community, replica),
+        DirectoryOperation::FillPlace { community, node } => places::fill(records, community, node),
+        DirectoryOperation::SetReplicas { community, voters, add, remove } => {
+            places::set_replicas(records, community, voters, &add, &remove)
+        }
+        DirectoryOperation::LeaveNode(leaving) => leaving::leave(records, leaving),
+        DirectoryOperation::KeepNode { node } => leaving::keep(records, node),
+        DirectoryOperation::ForgetNode { node } => leaving::forget(records, node),
     }
 }
 
@@ -245,7 +261,7 @@ fn draft(records: &mut Records<'_>, wanted: Wanted) -> Result<CommunityRecord, S
     may_vote(nodes.len())?;
     let mut founders = BTreeMap::new();
     for node in nodes {
-        records.must_have_node(node)?;
+        records.must_take_replicas(node)?;
         if founders.values().any(|&founder| founder == node) {
             return reject("bad-members", format!("node {node} is named twice"));
         }
@@ -299,6 +315,7 @@ fn delete_community(records: &mut Records<'_>, community: CommunityId) -> Result
     records.delete(&key::name(&record.name))?;
     records.delete(&key::origin(community))?;
     records.delete(&key::community(community))?;
+    records.set_vacant(community, 0)?;
     Ok(DirectoryResult::Done)
 }
 
@@ -307,23 +324,34 @@ fn add_replica(
     community: CommunityId,
     node: NodeId,
 ) -> Result<DirectoryResult, Stop> {
-    records.must_have_node(node)?;
     let mut record = records.community(community)?;
     if let Some(replica) = record.replica_on(node) {
         return Ok(DirectoryResult::Replica(replica));
     }
-    let replica = record.next_replica;
-    record.next_replica = replica.next();
-    record.replicas.insert(replica, ReplicaRecord { node, voter: false });
+    records.must_take_replicas(node)?;
+    let replica = begin_life(&mut record, ReplicaRecord { node, voter: false });
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(replica))
 }
 
+/// A replica gets an id that was never used.
+fn begin_life(record: &mut CommunityRecord, replica: ReplicaRecord) -> ReplicaId {
+    let fresh = record.next_replica;
+    record.next_replica = fresh.next();
+    record.replicas.insert(fresh, replica);
+    fresh
+}
+
+/// One that is promoted takes a vacant place, if there is one.
 fn promote(records: &mut Records<'_>, community: CommunityId, node: NodeId) -> Result<DirectoryResult, Stop> {
     let mut record = records.community(community)?;
     let replica = replica_on(&record, node)?;
-    record.replicas.insert(replica, ReplicaRecord { node, voter: true });
-    may_vote(record.replicas.values().filter(|replica| replica.voter).count())?;
+    let voted = record.replicas.insert(replica, ReplicaRecord { node, voter: true });
+    may_vote(record.voters())?;
+    if voted.is_some_and(|replica| !replica.voter) {
+        let vacant = records.vacant(community)?;
+        records.set_vacant(community, vacant.saturating_sub(1))?;
+    }
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(replica))
 }
@@ -377,9 +405,7 @@ fn rebuild_replica(
             format!("nobody else votes in {}: add and promote another replica first", record.name),
         );
     }
-    let fresh = record.next_replica;
-    record.next_replica = fresh.next();
-    record.replicas.insert(fresh, old);
+    let fresh = begin_life(&mut record, old);
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(fresh))
 }
@@ -429,5 +455,46 @@ impl Records<'_> {
             return Ok(());
         }
         reject("no-node", format!("there is no node {node}: see `althing status`"))
+    }
+
+    /// Whether a node may be given replicas.
+    fn must_take_replicas(&mut self, node: NodeId) -> Result<(), Stop> {
+        self.must_have_node(node)?;
+        if self.0.get(&key::leaving(node))?.is_none() {
+            return Ok(());
+        }
+        reject(
+            "bad-members",
+            format!(
+                "node {node} is to leave: choose another, or let it stay with `althing node keep {node}`"
+            ),
+        )
+    }
+
+    fn vacant(&mut self, community: CommunityId) -> Result<u32, Refused> {
+        Ok(self.get(&key::vacant(community))?.unwrap_or(0))
+    }
+
+    fn set_vacant(&mut self, community: CommunityId, vacant: u32) -> Result<(), Refused> {
+        match vacant {
+            0 => self.delete(&key::vacant(community)),
+            vacant => self.put(&key::vacant(community), &vacant),
+        }
+    }
+
+    /// The communities with a replica on a node, the system community first.
+    fn communities_on(&mut self, node: NodeId) -> Result<Vec<CommunityRecord>, Refused> {
+        let mut found = Vec::new();
+        let mut next = Some(Bytes::from_static(key::COMMUNITIES));
+        while let Some(start) = next {
+            let page = self.0.scan(&start, Some(key::COMMUNITIES_END), PAGE)?;
+            for (_, bytes) in page.pairs {
+                let record: CommunityRecord =
+                    codec::decode(&bytes).expect("only this program writes these records");
+                found.extend(record.replica_on(node).is_some().then_some(record));
+            }
+            next = page.next;
+        }
+        Ok(found)
     }
 }

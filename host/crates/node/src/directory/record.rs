@@ -58,6 +58,12 @@ impl CommunityRecord {
     pub fn replica_on(&self, node: NodeId) -> Option<ReplicaId> {
         self.replicas.iter().find(|(_, replica)| replica.node == node).map(|(&id, _)| id)
     }
+
+    /// How many replicas vote.
+    #[must_use]
+    pub fn voters(&self) -> usize {
+        self.replicas.values().filter(|replica| replica.voter).count()
+    }
 }
 
 /// A community to be, for which a node puts in place what it begins with.
@@ -98,6 +104,18 @@ pub(crate) struct JoinRecord {
     pub(crate) replica: ReplicaId,
 }
 
+/// A node that is to leave the cluster for good: the system community's leader moves its replicas away
+/// ([`crate::retire`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    /// The node.
+    pub(crate) node: NodeId,
+    /// Where its replicas go first; none: wherever there is most room.
+    pub(crate) to: Option<NodeId>,
+    /// Whether a replica that no other node can take may go all the same; its place is vacant then.
+    pub(crate) may_vacate: bool,
+}
+
 /// An operation of the system community.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum DirectoryOperation {
@@ -134,6 +152,20 @@ pub(crate) enum DirectoryOperation {
     Begin { community: CommunityId },
     /// A community to be is given up, unless it has begun.
     Release { community: CommunityId },
+    /// Puts a fresh replica on another node in the place of this one; once for each replica.
+    MoveReplica { community: CommunityId, replica: ReplicaId, to: NodeId },
+    /// Removes a replica; if it votes, its place stays vacant until a node takes it.
+    VacatePlace { community: CommunityId, replica: ReplicaId },
+    /// A node takes a vacant place.
+    FillPlace { community: CommunityId, node: NodeId },
+    /// Sets how many replicas vote: these nodes get one, these replicas go. What is missing is vacant.
+    SetReplicas { community: CommunityId, voters: u32, add: Vec<NodeId>, remove: Vec<ReplicaId> },
+    /// A node is to leave for good: it gets no more replicas.
+    LeaveNode(Leaving),
+    /// A node that was to leave stays.
+    KeepNode { node: NodeId },
+    /// A node has left: only its replica of the system community was still there, and goes too.
+    ForgetNode { node: NodeId },
 }
 
 /// What a directory operation answers.
@@ -161,6 +193,10 @@ pub(crate) mod key {
     pub(crate) const NODES_END: &[u8] = b"node0";
     pub(crate) const COMMUNITIES: &[u8] = b"community/";
     pub(crate) const COMMUNITIES_END: &[u8] = b"community0";
+    pub(crate) const LEAVING: &[u8] = b"leaving/";
+    pub(crate) const LEAVING_END: &[u8] = b"leaving0";
+    pub(crate) const VACANT: &[u8] = b"vacant/";
+    pub(crate) const VACANT_END: &[u8] = b"vacant0";
 
     pub(crate) fn node(node: NodeId) -> Vec<u8> {
         [NODES, &node.0.to_be_bytes()].concat()
@@ -187,6 +223,15 @@ pub(crate) mod key {
 
     pub(crate) fn join(token: super::JoinToken) -> Vec<u8> {
         [b"join/".as_slice(), &token.0].concat()
+    }
+
+    pub(crate) fn leaving(node: NodeId) -> Vec<u8> {
+        [LEAVING, &node.0.to_be_bytes()].concat()
+    }
+
+    /// How many places of voters are vacant; nothing is stored for none.
+    pub(crate) fn vacant(community: CommunityId) -> Vec<u8> {
+        [VACANT, &community.0.to_be_bytes()].concat()
     }
 
     pub(crate) fn component(hash: Hash) -> Vec<u8> {

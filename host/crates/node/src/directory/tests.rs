@@ -1,5 +1,8 @@
 //! The directory's decisions, through core's machine, as every replica makes them.
 
+mod leaving;
+mod places;
+
 use super::{
     program::{Directory, manifest},
     record::{CommunityRecord, DirectoryOperation, DirectoryResult, JoinToken, ReplicaRecord},

@@ -1,6 +1,6 @@
 //! Reading the directory from a view of the system community.
 
-use super::record::{CommunityRecord, ComponentEntry, NodeRecord, Reservation, key};
+use super::record::{CommunityRecord, ComponentEntry, Leaving, NodeRecord, Reservation, key};
 use althing_consensus::peers::ClusterId;
 use althing_core::{
     codec,
@@ -28,6 +28,33 @@ impl DirectoryView<'_> {
     /// One node.
     pub(crate) fn node(&self, node: NodeId) -> Option<NodeRecord> {
         self.get(&key::node(node))
+    }
+
+    /// The nodes that are to leave for good.
+    pub(crate) fn leaving(&self) -> Vec<Leaving> {
+        self.all(key::LEAVING, key::LEAVING_END)
+    }
+
+    /// Whether a node is to leave for good.
+    pub(crate) fn is_leaving(&self, node: NodeId) -> bool {
+        self.get::<Leaving>(&key::leaving(node)).is_some()
+    }
+
+    /// Whether there was a node of that id and is none any more.
+    pub(crate) fn has_left(&self, node: NodeId) -> bool {
+        self.get::<NodeId>(key::NEXT_NODE).is_some_and(|next| node < next) && self.node(node).is_none()
+    }
+
+    /// The communities with vacant places.
+    pub(crate) fn vacancies(&self) -> Vec<CommunityId> {
+        let state = self.0.state().range(Keyspace::Program, key::VACANT, Some(key::VACANT_END));
+        let community = |name: &[u8]| name.strip_prefix(key::VACANT)?.try_into().ok().map(u64::from_be_bytes);
+        state.filter_map(|(name, _)| community(&name).map(CommunityId)).collect()
+    }
+
+    /// How many places of a community's voters are vacant.
+    pub(crate) fn vacant(&self, community: CommunityId) -> u32 {
+        self.get(&key::vacant(community)).unwrap_or(0)
     }
 
     /// Every community, the system community first.

@@ -39,6 +39,10 @@ pub(crate) mod method {
     pub(crate) const JOIN: &str = "node/join";
     /// `Option<NodeId>` to the leader: hand leadership over.
     pub(crate) const TRANSFER: &str = "node/transfer";
+    /// `()`: another founder of the community is there; answers `()`.
+    pub(crate) const FOUND: &str = "node/found";
+    /// A node's id; answers whether it has left the cluster for good.
+    pub(crate) const HAS_LEFT: &str = "node/has-left";
     /// `()`; answers `ReplicaStatus` of the community there.
     pub(crate) const STATUS: &str = "node/status";
     /// A list of [`super::DigestAt`]; answers a list of `Option<Testimony>`, one for each.

@@ -63,7 +63,12 @@ impl Server {
             method::TRANSFER => {
                 encode(node.transfer_from_here(&*self.leading(community)?, decode(body)?).await)
             }
-            method::STATUS => encode(Ok(node.replica_status(&*self.hosted(community)?).await)),
+            method::STATUS => encode(node.own_status(community).await),
+            method::FOUND => {
+                self.node.reconcile_now().notify_one();
+                encode(Ok(()))
+            }
+            method::HAS_LEFT => encode(self.node.has_left(decode(body)?).await),
             method::DIGESTS => encode(Ok(node.digests_here(&decode::<Vec<DigestAt>>(body)?))),
             method::STAGE => encode(node.stage(community, decode(body)?).await),
             other => {

@@ -3,7 +3,10 @@
 use crate::directory::record::ReplicaRecord;
 use althing_consensus::port::GroupStatus;
 use althing_core::ids::{NodeId, ReplicaId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// A learner that is this close to the leader's log, in entries, may be given its vote.
 const CAUGHT_UP: u64 = 500;
@@ -13,6 +16,12 @@ const CAUGHT_UP: u64 = 500;
 pub(super) enum Change {
     AddLearner(ReplicaId, NodeId),
     SetVoters(BTreeSet<ReplicaId>),
+    /// The leader has no place among the voters that come next: one of these, the best informed first,
+    /// is to lead and set them.
+    HandOver {
+        heirs: Vec<ReplicaId>,
+        voters: BTreeSet<ReplicaId>,
+    },
     RemoveLearner(ReplicaId),
 }
 
@@ -46,19 +55,50 @@ pub(super) fn next_change(
         .chain(replaced.into_iter().filter(|replica| status.voters.contains_key(replica)))
         .collect();
     let current: BTreeSet<ReplicaId> = status.voters.keys().copied().collect();
-    // Votes are given before they are taken, and an even number is passed through only when there
-    // is nothing to wait for: else the newest of those who would get a vote waits.
     let all_wanted = wanted.values().filter(|record| record.voter).count();
+    keep_places(status, &mut voters, all_wanted);
+    // An even number is passed through only when there is nothing to wait for: else the newest of those
+    // who would get a vote waits.
     if voters.len() != all_wanted && voters.len().is_multiple_of(2) {
         let newest = voters.iter().rev().find(|voter| !current.contains(voter)).copied();
         newest.map(|newest| voters.remove(&newest));
     }
     let is_worth_it = voters.len() == all_wanted || voters.len() % 2 == 1 && voters.len() > current.len();
     if !voters.is_empty() && voters != current && is_worth_it {
-        return Some(Change::SetVoters(voters));
+        return Some(set_voters(status, voters));
     }
     let unwanted = status.learners.keys().find(|replica| !wanted.contains_key(replica));
     unwanted.map(|&replica| Change::RemoveLearner(replica))
+}
+
+/// Whoever is to go keeps its vote until somebody has caught up who is to have one: first the leader, then
+/// those who have most of the log.
+fn keep_places(status: &GroupStatus, voters: &mut BTreeSet<ReplicaId>, all_wanted: usize) {
+    let has = |replica: &ReplicaId| match *replica == status.replica {
+        true => u64::MAX,
+        false => status.matched.get(replica).copied().unwrap_or(0),
+    };
+    let mut leaving: Vec<ReplicaId> =
+        status.voters.keys().filter(|replica| !voters.contains(replica)).copied().collect();
+    leaving.sort_by_key(|replica| Reverse(has(replica)));
+    let places = all_wanted.saturating_sub(voters.len());
+    voters.extend(leaving.into_iter().take(places));
+}
+
+/// Sets the voters in an order that leaves no silence behind: a leader that loses its vote hands
+/// leadership over before; if none of the others votes yet, they get their votes beside it first.
+fn set_voters(status: &GroupStatus, voters: BTreeSet<ReplicaId>) -> Change {
+    let own = status.replica;
+    if voters.contains(&own) || !status.voters.contains_key(&own) {
+        return Change::SetVoters(voters);
+    }
+    let mut heirs: Vec<ReplicaId> =
+        voters.iter().filter(|heir| status.voters.contains_key(heir)).copied().collect();
+    if heirs.is_empty() {
+        return Change::SetVoters(voters.into_iter().chain([own]).collect());
+    }
+    heirs.sort_by_key(|heir| Reverse(status.matched.get(heir).copied()));
+    Change::HandOver { heirs, voters }
 }
 
 /// Members that another replica on the same node is to follow.
@@ -84,7 +124,7 @@ fn make_room(
     let rest: BTreeSet<ReplicaId> = status.voters.keys().filter(|&id| id != voter).copied().collect();
     let all_wanted = wanted.values().filter(|record| record.voter).count();
     let is_not_missed = rest.len() + 1 >= all_wanted || rest.len() > all_wanted / 2;
-    (!rest.is_empty() && is_not_missed).then_some(Change::SetVoters(rest))
+    (!rest.is_empty() && is_not_missed).then(|| set_voters(status, rest))
 }
 
 #[cfg(test)]
@@ -220,6 +260,68 @@ mod tests {
                 Some(Change::SetVoters(ids(&[1, 4, 5]))),
             ]
         );
+    }
+
+    #[test]
+    fn a_replica_that_moves_keeps_its_vote_until_its_successor_has_caught_up() {
+        let want = placed(&[(1, 1, true), (2, 2, true), (4, 4, true)]);
+        let step = next_change(&group(&[1, 2, 3], &[]), &want);
+        assert_eq!(step, Some(Change::AddLearner(ReplicaId(4), NodeId(4))));
+        assert_eq!(next_change(&group(&[1, 2, 3], &[(4, 0)]), &want), None);
+        let step = next_change(&group(&[1, 2, 3], &[(4, 9_900)]), &want);
+        assert_eq!(step, Some(Change::SetVoters(ids(&[1, 2, 4]))), "one vote for another, in one step");
+        assert_eq!(next_change(&group(&[1, 2, 4], &[]), &want), None);
+    }
+
+    #[test]
+    fn of_several_that_move_each_goes_when_its_own_successor_is_there() {
+        let want = placed(&[(1, 1, true), (2, 2, true), (3, 3, true), (6, 6, true), (7, 7, true)]);
+        let mut status = group(&[1, 2, 3, 4, 5], &[(6, 9_900), (7, 0)]);
+        // The one that has less of the log goes first: it may be gone.
+        status.matched.extend([(ReplicaId(4), 3), (ReplicaId(5), 9_990)]);
+        assert_eq!(next_change(&status, &want), Some(Change::SetVoters(ids(&[1, 2, 3, 5, 6]))));
+        let status = group(&[1, 2, 3, 5, 6], &[(7, 0)]);
+        assert_eq!(next_change(&status, &want), None);
+        let status = group(&[1, 2, 3, 5, 6], &[(7, 9_900)]);
+        assert_eq!(next_change(&status, &want), Some(Change::SetVoters(ids(&[1, 2, 3, 6, 7]))));
+    }
+
+    #[test]
+    fn a_leader_that_moves_hands_leadership_over_before_its_vote_goes() {
+        let want = placed(&[(1, 1, true), (2, 2, true), (4, 4, true)]);
+        let mut status = GroupStatus { replica: ReplicaId(3), ..group(&[1, 2, 3], &[(4, 9_900)]) };
+        status.matched.extend([(ReplicaId(1), 9_000), (ReplicaId(2), 9_999)]);
+        let heirs = vec![ReplicaId(2), ReplicaId(1)];
+        let voters = ids(&[1, 2, 4]);
+        assert_eq!(next_change(&status, &want), Some(Change::HandOver { heirs, voters }));
+    }
+
+    #[test]
+    fn a_leader_that_is_alone_shares_its_vote_before_it_goes() {
+        let want = placed(&[(2, 2, true)]);
+        let alone = GroupStatus { replica: ReplicaId(1), ..group(&[1], &[(2, 9_900)]) };
+        assert_eq!(next_change(&alone, &want), Some(Change::SetVoters(ids(&[1, 2]))));
+        let both = GroupStatus { replica: ReplicaId(1), ..group(&[1, 2], &[]) };
+        let (heirs, voters) = (vec![ReplicaId(2)], ids(&[2]));
+        assert_eq!(next_change(&both, &want), Some(Change::HandOver { heirs, voters }));
+    }
+
+    #[test]
+    fn whatever_is_wanted_there_are_never_fewer_votes_than_before_or_than_wanted() {
+        // Every choice of voters, of learners that have caught up and of what is wanted among six.
+        for bits in 0_u32..1 << 18 {
+            let of = |shift: u32| (1..=6).filter(move |id| bits >> (shift + id - 1) & 1 == 1).map(u64::from);
+            let voters: Vec<u64> = of(0).collect();
+            let learners: Vec<(u64, u64)> =
+                of(6).filter(|id| !voters.contains(id)).map(|id| (id, 9_900)).collect();
+            let want = wanted(&of(12).map(|id| (id, true)).collect::<Vec<_>>());
+            if voters.is_empty() || want.is_empty() {
+                continue;
+            }
+            if let Some(Change::SetVoters(next)) = next_change(&group(&voters, &learners), &want) {
+                assert!(next.len() >= voters.len().min(want.len()), "{voters:?} to {next:?} for {want:?}");
+            }
+        }
     }
 
     #[test]
