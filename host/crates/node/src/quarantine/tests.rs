@@ -47,23 +47,23 @@ impl Tamper {
     }
 }
 
-const GUILD: &str = "guild";
+pub(crate) const GUILD: &str = "guild";
 /// Each is another course of the same story.
 const SEEDS: std::ops::Range<u64> = 0..3;
 
 /// A cluster with the community "guild", whose members tell one tale, each adding to it.
-struct Stage {
-    runtime: Runtime,
-    network: MemoryNetwork,
+pub(crate) struct Stage {
+    pub(crate) runtime: Runtime,
+    pub(crate) network: MemoryNetwork,
     engine: Engine,
     folder: tempfile::TempDir,
-    nodes: BTreeMap<u64, (Node, MemoryStore)>,
+    pub(crate) nodes: BTreeMap<u64, (Node, MemoryStore)>,
     session: SessionId,
     number: u64,
 }
 
 impl Stage {
-    async fn set(runtime: Runtime, voters: u64) -> Self {
+    pub(crate) async fn set(runtime: Runtime, voters: u64) -> Self {
         let network = MemoryNetwork::new(runtime.clone());
         let mut stage = Self {
             runtime,
@@ -93,15 +93,22 @@ impl Stage {
         stage
     }
 
-    async fn up(&mut self, id: u64, store: MemoryStore, birth: Birth) {
+    pub(crate) async fn up(&mut self, id: u64, store: MemoryStore, birth: Birth) {
         let transport = self.network.transport(NodeId(id));
-        let addresses = Addresses { peer: MemoryNetwork::address(NodeId(id)), api: format!("api:{id}") };
+        let addresses = Self::addresses(id);
         let stored = store.store();
         let identity = Identity::settle(birth, &addresses, &stored.archive, &transport, &self.runtime).await;
+        self.run(identity.unwrap(), store).await;
+    }
+
+    /// Runs a node that knows who it is.
+    pub(crate) async fn run(&mut self, identity: Identity, store: MemoryStore) {
+        let id = identity.node.0;
+        let transport = self.network.transport(NodeId(id));
         let options = NodeOptions {
-            identity: identity.unwrap(),
-            addresses,
-            store: stored,
+            identity,
+            addresses: Self::addresses(id),
+            store: store.store(),
             engine: self.engine.clone(),
             runtime: self.runtime.clone(),
             transport,
@@ -117,28 +124,38 @@ impl Stage {
         self.nodes.insert(id, (node, store));
     }
 
-    async fn restart(&mut self, id: u64) {
+    pub(crate) fn addresses(id: u64) -> Addresses {
+        Addresses { peer: MemoryNetwork::address(NodeId(id)), api: format!("api:{id}") }
+    }
+
+    pub(crate) async fn restart(&mut self, id: u64) {
+        let store = self.down(id).await;
+        self.up(id, store, Birth::Restart).await;
+    }
+
+    /// Ends a node without a goodbye; its disk, as a crash leaves it.
+    pub(crate) async fn down(&mut self, id: u64) -> MemoryStore {
         let (node, store) = self.nodes.remove(&id).unwrap();
         self.network.stop(NodeId(id));
         let store = store.crash();
         node.shutdown().await;
-        self.up(id, store, Birth::Restart).await;
+        store
     }
 
     fn evidence(&self, id: u64) -> std::path::PathBuf {
         self.folder.path().join(format!("node-{id}"))
     }
 
-    fn node(&self, id: u64) -> Node {
+    pub(crate) fn node(&self, id: u64) -> Node {
         self.nodes[&id].0.clone()
     }
 
-    async fn replica(&self, id: u64) -> Option<ReplicaStatus> {
+    pub(crate) async fn replica(&self, id: u64) -> Option<ReplicaStatus> {
         let status = self.node(id).status().await;
         status.replicas.into_iter().find(|replica| replica.name == GUILD)
     }
 
-    async fn leader(&self) -> u64 {
+    pub(crate) async fn leader(&self) -> u64 {
         loop {
             for &id in self.nodes.keys() {
                 if self.replica(id).await.is_some_and(|replica| replica.role == Role::Leader) {
@@ -150,7 +167,7 @@ impl Stage {
     }
 
     /// Adds to the tale, through one node after the other until it is answered.
-    async fn tell(&mut self) {
+    pub(crate) async fn tell(&mut self) {
         self.number += 1;
         let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
         let operation = Operation {
@@ -202,7 +219,7 @@ impl Stage {
     }
 
     /// All replicas at one sequence with one digest.
-    async fn must_agree(&self) {
+    pub(crate) async fn must_agree(&self) {
         let began = self.runtime.monotonic();
         loop {
             let mut reached = Vec::new();
@@ -220,7 +237,7 @@ impl Stage {
         }
     }
 
-    async fn close(self) {
+    pub(crate) async fn close(self) {
         for (node, _) in self.nodes.values() {
             node.shutdown().await;
         }

@@ -80,7 +80,8 @@ impl SqliteArchive {
     /// Opens `archive.db`, and starts its writer.
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("archive.db");
-        let Database { writer, readers } = Database::open(&path, &FORMAT, settings.archive_readers).await?;
+        let Database { writer, readers } =
+            Database::open(&path, &FORMAT, settings.archive_readers, 0).await?;
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (health, pending) = (Health::new("archive"), Arc::new(Pending::default()));
         let applier = Applier { pins: Pins::new(Instant::now()), tails: Tails::default() };
