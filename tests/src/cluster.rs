@@ -209,6 +209,14 @@ impl Cluster {
         self.node_mut(id).process.as_mut().is_some_and(|process| process.ended().is_some())
     }
 
+    /// How a node that has ended by itself did; it can then be started again.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn ended(&mut self, id: u64) -> ExitStatus {
+        self.take(id).ended().unwrap_or_else(|| panic!("node {id} is running"))
+    }
+
     /// Cuts the power of these nodes' disks, all before anything else, and then of the nodes; then the
     /// disks have power again.
     ///

@@ -1,7 +1,7 @@
 //! A node with everything around it: storage, engine, peers, API. Started in order, stopped in
 //! reverse.
 
-use crate::failure::Usage;
+use crate::{failure::Usage, opening::Opening};
 use althing_api::serve::{ServeError, ServeOptions, serve};
 use althing_consensus::{
     peers::{Handlers, PeerTransport},
@@ -12,7 +12,7 @@ use althing_engine::{
     Engine, EngineOptions,
     compile::{Allowance, CompileMode},
 };
-use althing_node::{Addresses, Birth, Identity, Node, NodeOptions, Reserve};
+use althing_node::{Addresses, Birth, Node, NodeOptions, Reserve};
 use althing_store::{port::Store, sqlite::free_bytes};
 use anyhow::Context as _;
 use std::{env, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
@@ -77,7 +77,6 @@ impl House {
     pub(crate) async fn start(plan: Plan) -> anyhow::Result<Self> {
         let (api_listener, api_address) = plan.listen.bind("clients").await?;
         let (peer_listener, peer_address) = plan.peer_listen.bind("peers").await?;
-        let store = Store::open(&plan.data).await.context("the data directory could not be opened")?;
         let runtime = Runtime::tokio();
         let wire = WireIdentity::unknown();
         let transport: Arc<dyn PeerTransport> = Arc::new(GrpcTransport::new(wire.clone(), runtime.clone()));
@@ -85,9 +84,15 @@ impl House {
         let reserve =
             plan.reserve_bytes.map(|bytes| Reserve { free: Arc::new(move || free_bytes(&data)), bytes });
         let addresses = Addresses { peer: peer_address.clone(), api: api_address.clone() };
-        let archive = &store.archive;
-        let identity = Identity::settle(plan.birth, &addresses, archive, &transport, &runtime).await?;
-        wire.join(identity.cluster, identity.node);
+        let opening = Opening {
+            data: &plan.data,
+            birth: plan.birth,
+            addresses: &addresses,
+            transport: &transport,
+            wire: &wire,
+            runtime: &runtime,
+        };
+        let (store, identity) = opening.open().await?;
         let node = Node::start(NodeOptions {
             identity,
             addresses,

@@ -9,6 +9,7 @@ mod context;
 mod failure;
 mod house;
 mod logging;
+mod opening;
 mod output;
 mod progress;
 mod show;

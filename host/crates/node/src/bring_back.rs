@@ -2,6 +2,7 @@
 
 use crate::{
     community::{Community, Hosted},
+    distrust,
     node::Node,
     refuse,
 };
@@ -22,25 +23,31 @@ pub(crate) struct Awaited {
 pub(crate) async fn run(node: Node) {
     let awaited: Vec<Hosted> = node.awaited().values().map(|awaited| awaited.hosted.clone()).collect();
     futures::stream::iter(awaited)
-        .for_each_concurrent(BACK_AT_ONCE, |hosted| async {
-            let (node, id) = (node.clone(), hosted.community);
-            if let Some(why) = node.is_quarantined(&hosted) {
-                tracing::error!(community = %id, replica = %hosted.replica, why, "a replica is quarantined");
-                node.awaited().entry(id).and_modify(|awaited| awaited.failed = Some(why));
-                return;
-            }
-            match Community::start(node.shared(), hosted, node.sources_of(id)).await {
-                Ok(community) => {
-                    node.communities().insert(id, community);
-                    node.awaited().remove(&id);
-                }
-                // It stays among those that are awaited, so that what it stored is left alone.
-                Err(fault) => {
-                    let why = refuse::chain(&fault);
-                    node.awaited().entry(id).and_modify(|awaited| awaited.failed = Some(why));
-                    tracing::error!(community = %id, fault = refuse::chain(&fault), "a community could not be started");
-                }
-            }
-        })
+        .for_each_concurrent(BACK_AT_ONCE, |hosted| bring_back(&node, hosted))
         .await;
+}
+
+async fn bring_back(node: &Node, hosted: Hosted) {
+    let id = hosted.community;
+    let failed = |why| {
+        node.awaited().entry(id).and_modify(|awaited| awaited.failed = Some(why));
+    };
+    let distrusted = || node.is_distrusted(id, hosted.replica);
+    if let Some(why) = node.is_quarantined(&hosted).or_else(distrusted) {
+        tracing::error!(community = %id, replica = %hosted.replica, why, "a replica must not run");
+        failed(why);
+        return;
+    }
+    match Community::start(node.shared(), hosted.clone(), node.sources_of(id)).await {
+        Ok(community) => {
+            node.communities().insert(id, community);
+            node.awaited().remove(&id);
+        }
+        // It stays among those that are awaited, so that what it stored is left alone.
+        Err(fault) => {
+            let why = refuse::chain(&fault);
+            tracing::error!(community = %id, fault = why, "a community could not be started");
+            failed(distrust::begin_if_damaged(node, &hosted).await.unwrap_or(why));
+        }
+    }
 }

@@ -102,8 +102,8 @@ impl Identity {
         transport: &Arc<dyn PeerTransport>,
         runtime: &Runtime,
     ) -> Result<Self, IdentityError> {
-        if let Some(record) = archive.fact(FACT).await.map_err(IdentityError::Store)? {
-            return codec::decode(&record).map_err(IdentityError::Unreadable);
+        if let Some(identity) = Self::remembered(archive).await? {
+            return Ok(identity);
         }
         let (identity, nodes) = match birth {
             Birth::Restart => return Err(IdentityError::Nobody),
@@ -117,8 +117,22 @@ impl Identity {
             }
         };
         remember_nodes(&**archive, &nodes).await.map_err(IdentityError::Store)?;
-        archive.put_fact(FACT, codec::encode(&identity).into()).await.map_err(IdentityError::Store)?;
+        identity.remember(&**archive).await.map_err(IdentityError::Store)?;
         Ok(identity)
+    }
+
+    /// Who this node was when it last ran; none if it never was anybody.
+    ///
+    /// # Errors
+    /// See [`IdentityError`].
+    pub async fn remembered(archive: &Arc<dyn Archive>) -> Result<Option<Self>, IdentityError> {
+        let record = archive.fact(FACT).await.map_err(IdentityError::Store)?;
+        record.map(|record| codec::decode(&record)).transpose().map_err(IdentityError::Unreadable)
+    }
+
+    /// Remembers it; durable on return.
+    pub(crate) async fn remember(&self, archive: &dyn Archive) -> Result<(), StoreError> {
+        archive.put_fact(FACT, codec::encode(self).into()).await
     }
 
     fn mint(runtime: &Runtime) -> Self {
@@ -126,9 +140,10 @@ impl Identity {
         Self { cluster, node: NodeId(1), system_replica: ReplicaId(1) }
     }
 
-    /// Whether this node minted the cluster.
+    /// Whether this node minted the cluster, and is to found it unless it has. One that came back under
+    /// another replica id founds nothing.
     pub(crate) fn is_founder(&self) -> bool {
-        self.node == NodeId(1)
+        self.node == NodeId(1) && self.system_replica == ReplicaId(1)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{
     community::{Community, Hosted, Shared},
     components::Components,
     directory::view::DirectoryView,
+    distrust::{self, Distrust},
     execute::Sources,
     farewell,
     guests::GuestThreads,
@@ -35,7 +36,7 @@ use althing_core::{
     view::View,
 };
 use althing_engine::Engine;
-use althing_store::port::{Store, StoreError};
+use althing_store::port::{Archive, Store, StoreError};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -116,6 +117,8 @@ struct Inner {
     leaders: Mutex<BTreeMap<CommunityId, NodeId>>,
     /// Replicas here that were found to differ.
     quarantined: Mutex<QuarantinedHere>,
+    /// Replicas that must never run here again.
+    distrust: Mutex<Distrust>,
     evidence: Option<PathBuf>,
     scrub: Scrub,
     staging: Staging,
@@ -142,11 +145,12 @@ impl Node {
             peers.set_address(record.node, &record.peer_address);
         }
         peers.set_address(identity.node, &options.addresses.peer);
-        let quarantined = quarantine::remembered(&*options.store.archive).await.map_err(StartError::Store)?;
-        if let Some(system) = quarantined.get(&CommunityId::SYSTEM) {
-            let why = format!("the system community's replica here is {}", system.why);
-            return Err(StartError::Fault(Fault::new(why)));
-        }
+        let archive = &*options.store.archive;
+        let mut quarantined = quarantine::remembered(archive).await.map_err(StartError::Store)?;
+        let distrust = Distrust::remembered(archive).await.map_err(StartError::Store)?;
+        must_be_trusted(&identity, &quarantined, &distrust).map_err(StartError::Fault)?;
+        // If there is one, it is of a replica from which this node has come back.
+        quarantined.remove(&CommunityId::SYSTEM);
         let others = known.iter().map(|record| record.node).filter(|&node| node != identity.node);
         let system = Community::start(&shared, system_hosted(&identity), always(others.collect())).await;
         let system = system.map_err(StartError::Fault)?;
@@ -159,6 +163,7 @@ impl Node {
             awaited: Mutex::default(),
             leaders: Mutex::default(),
             quarantined: Mutex::new(quarantined),
+            distrust: Mutex::new(distrust),
             evidence: options.evidence,
             scrub: Scrub::default(),
             staging,
@@ -175,7 +180,7 @@ impl Node {
             system,
         };
         let node = Self { inner: Arc::new(inner) };
-        let hosted = node.remembered().await.map_err(StartError::Store)?;
+        let hosted = remembered_hosted(&*node.shared().store.archive).await.map_err(StartError::Store)?;
         let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, failed: None });
         node.awaited().extend(hosted.into_iter().map(awaited));
         let runtime = node.runtime();
@@ -187,6 +192,7 @@ impl Node {
             runtime.spawn("scrub", scrub::run(node.clone())),
             runtime.spawn("retire", crate::retire::run(node.clone())),
             runtime.spawn("farewell", farewell::run(node.clone())),
+            runtime.spawn("distrust", distrust::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
@@ -336,6 +342,10 @@ impl Node {
         self.inner.quarantined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn distrust(&self) -> MutexGuard<'_, Distrust> {
+        self.inner.distrust.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn evidence_folder(&self) -> Option<&Path> {
         self.inner.evidence.as_deref()
     }
@@ -450,13 +460,6 @@ impl Node {
         self.inner.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What this node remembers that it hosts, but for the system community.
-    async fn remembered(&self) -> Result<Vec<Hosted>, StoreError> {
-        let record = self.inner.shared.store.archive.fact(HOSTED_FACT).await?;
-        // What cannot be read is learned again from the directory.
-        Ok(record.and_then(|record| codec::decode(&record).ok()).unwrap_or_default())
-    }
-
     /// Remembers what this node hosts.
     pub(crate) async fn remember_hosted(&self) -> Result<(), StoreError> {
         let mut hosted: BTreeMap<CommunityId, Hosted> =
@@ -471,6 +474,29 @@ impl Node {
     /// This node as a member of a group.
     pub(crate) fn member(&self) -> Member {
         Member { node: self.id(), address: self.inner.addresses.peer.clone() }
+    }
+}
+
+/// What a node remembers that it hosts, but for the system community.
+pub(crate) async fn remembered_hosted(archive: &dyn Archive) -> Result<Vec<Hosted>, StoreError> {
+    let record = archive.fact(HOSTED_FACT).await?;
+    // What cannot be read is learned again from the directory.
+    Ok(record.and_then(|record| codec::decode(&record).ok()).unwrap_or_default())
+}
+
+/// Refuses to run as a replica of the system community that must not: the node has to be taken back
+/// first ([`Identity::come_back`]).
+fn must_be_trusted(
+    identity: &Identity,
+    quarantined: &QuarantinedHere,
+    distrust: &Distrust,
+) -> Result<(), Fault> {
+    let replica = identity.system_replica;
+    let quarantined = quarantined.get(&CommunityId::SYSTEM).filter(|found| found.replica == replica);
+    let distrusted = distrust.of(CommunityId::SYSTEM, replica);
+    match quarantined.map(|found| &found.why).or(distrusted.map(|found| &found.why)) {
+        Some(why) => Err(Fault::new(format!("the replica of the system community here must not run: {why}"))),
+        None => Ok(()),
     }
 }
 

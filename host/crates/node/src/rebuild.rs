@@ -5,10 +5,7 @@
 //! until it has caught up ([`crate::reconcile`]). Whoever asks may be broken off: the rest goes on.
 
 use crate::{
-    directory::{
-        program::SYSTEM_REBUILD,
-        record::{CommunityRecord, DirectoryOperation},
-    },
+    directory::record::{CommunityRecord, DirectoryOperation},
     node::Node,
     refuse,
     status::{MemberStatus, ReplicaStatus},
@@ -19,6 +16,10 @@ use althing_core::{
 };
 use std::{collections::BTreeSet, time::Duration};
 
+/// What to do instead of rebuilding a replica of the system community.
+const SYSTEM_REBUILD: &str = "a node lives by its replica of the system community, which is not rebuilt while the \
+    node runs. Start the node again instead: where that replica is quarantined, or its log is lost or damaged, the \
+    other nodes take it back with a fresh one";
 /// How long the fresh replica may take to execute what its group had when it was asked for.
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look.
@@ -39,6 +40,9 @@ impl Node {
         only: Option<ReplicaId>,
     ) -> Result<ReplicaId, Refusal> {
         let id = self.resolve(community).await?;
+        if id == CommunityId::SYSTEM {
+            return Err(Refusal::new(Code::BadRequest, SYSTEM_REBUILD));
+        }
         let leader = self.leader_status(id).await.ok_or_else(|| refuse::no_leader(id))?;
         let fresh = match only {
             Some(replica) => self.replace_replica(id, on, replica).await?,
@@ -60,17 +64,13 @@ impl Node {
     /// # Errors
     /// A refusal, and then nothing was changed: [`Code::NoReplica`] when there is no such replica;
     /// [`Code::BadMembers`] when the others have no quorum without it; [`Code::MembersChanging`] when
-    /// other members are being changed; [`Code::NoLeader`] when nobody leads the group;
-    /// [`Code::BadRequest`] for the system community.
+    /// other members are being changed; [`Code::NoLeader`] when nobody leads the group.
     pub(crate) async fn replace_replica(
         &self,
         community: CommunityId,
         on: NodeId,
         replica: ReplicaId,
     ) -> Result<ReplicaId, Refusal> {
-        if community == CommunityId::SYSTEM {
-            return Err(Refusal::new(Code::BadRequest, SYSTEM_REBUILD));
-        }
         let record = self.record(community)?;
         if replica_on(&record, on)? == replica {
             self.may_be_missed(&record, on).await?;

@@ -12,6 +12,7 @@ use crate::{
     directory::{record::CommunityRecord, view::DirectoryView},
     identity, import,
     node::Node,
+    outlive::outlive,
     refuse,
 };
 use althing_consensus::port::{GroupStatus, Member, MembershipError};
@@ -49,6 +50,9 @@ async fn round(node: &Node) -> Result<(), Fault> {
     }
     let directory = node.directory();
     let view = DirectoryView(&directory);
+    if !node.may_follow_directory() {
+        return Ok(());
+    }
     let records = view.communities();
     learn_addresses(node, &view).await?;
     found(node, node.system()).await;
@@ -78,19 +82,24 @@ async fn learn_addresses(node: &Node, view: &DirectoryView<'_>) -> Result<(), Fa
         .map_err(|error| Fault::because("the nodes' addresses could not be remembered", error))
 }
 
-/// Starts a replica that should be here and is not.
+/// Starts a replica that should be here and is not. The system community's runs as long as the node.
 async fn host(node: &Node, record: &CommunityRecord) {
-    let Some(replica) = record.replica_on(node.id()) else { return };
+    let Some(replica) = record.replica_on(node.id()).filter(|_| record.id != CommunityId::SYSTEM) else {
+        return;
+    };
     if let Some(running) = node.hosted(record.id).filter(|here| here.hosted.replica == replica) {
         return found(node, &running).await;
     }
     match life(node, record.id) {
+        // A fresh one is asked for; what it left here goes before that begins.
+        Life::None if node.is_distrusted(record.id, replica).is_some() => return,
+        Life::None if node.distrust().replicas.contains_key(&record.id) => make_way(node, record.id).await,
         Life::None => {}
         // Ids only rise: a lower one is that of a directory that lags, as it does after a restart.
         Life::Here { replica: here, .. } if here >= replica => return,
         Life::Here { replica: here, term } if is_out(node, record.id, here, term).await => {
             // It was removed and added again: a new life begins with nothing.
-            remove(node, record.id).await;
+            make_way(node, record.id).await;
         }
         Life::Coming | Life::Here { .. } => return,
     }
@@ -263,6 +272,14 @@ fn life(node: &Node, id: CommunityId) -> Life {
     }
 }
 
+/// Removes a replica that another one follows here.
+async fn make_way(node: &Node, id: CommunityId) {
+    if let Err(error) = outlive(&*node.shared().store.archive, id).await {
+        tracing::warn!(community = %id, error = refuse::chain(&error), "its chunks will have to be fetched again");
+    }
+    remove(node, id).await;
+}
+
 async fn remove(node: &Node, id: CommunityId) {
     if let Some(community) = node.communities().remove(&id) {
         community.stop_tasks();
@@ -275,8 +292,10 @@ async fn remove(node: &Node, id: CommunityId) {
     };
     // Last: broken off before, it is hosted again after the restart and leaves again.
     node.awaited().remove(&id);
-    node.end_quarantine(id).await;
     remember(node).await;
+    // After that: what must not run is not hosted any more when nothing says so.
+    node.end_quarantine(id).await;
+    node.end_distrust(id).await;
     if let Err(error) = removed {
         tracing::error!(community = %id, error = refuse::chain(&error), "what a community left could not be removed");
     }

@@ -181,7 +181,7 @@ impl Node {
     /// Whether this node serves: it knows a leader of the system community or has heard of its cluster.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.is_stopping() && crate::presence::is_known(self)
+        !self.is_stopping() && self.may_follow_directory() && crate::presence::is_known(self)
     }
 
     /// What the WAL has done since the start.

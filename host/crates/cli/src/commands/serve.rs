@@ -46,7 +46,8 @@ pub(crate) struct Serve {
     /// Begins a new cluster, if the data folder is empty.
     #[arg(long, conflicts_with = "join")]
     bootstrap: bool,
-    /// Joins the cluster of the node whose peer address this is, if the data folder is empty.
+    /// Joins the cluster of the node whose peer address this is, if the data folder is empty. A node whose
+    /// log is lost asks there too to be taken back.
     #[arg(long, value_name = "ADDRESS")]
     join: Option<String>,
     /// Threads that execute operations; one for each core if not given.

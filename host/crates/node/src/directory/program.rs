@@ -33,11 +33,6 @@ const SYSTEM_VOTERS_MAX: usize = 5;
 /// Communities that are read at once.
 const PAGE: u32 = 256;
 
-/// What to do instead of rebuilding a replica of the system community.
-pub(crate) const SYSTEM_REBUILD: &str = "a node lives by its replica of the system community, which is not \
-    rebuilt in place: start a new node on an empty data directory with --join, then let this one leave with \
-    `althing node replace`";
-
 /// What the native program is called in a manifest.
 pub(crate) fn manifest() -> ProgramManifest {
     ProgramManifest {
@@ -377,7 +372,8 @@ fn remove_replica(
     Ok(DirectoryResult::Replica(replica))
 }
 
-/// The fresh one votes if the old one did. Asked again, it answers who has the place now.
+/// The fresh one votes if the old one did; in the system community, if it is among those who do. Asked
+/// again, it answers who has the place now.
 fn rebuild_replica(
     records: &mut Records<'_>,
     community: CommunityId,
@@ -395,9 +391,6 @@ fn rebuild_replica(
             format!("the replica of {} on node {node} is {here}, not {replica}", record.name),
         );
     }
-    if community == CommunityId::SYSTEM {
-        return reject("bad-request", SYSTEM_REBUILD);
-    }
     let old = record.replicas.remove(&here).expect("it was just found there");
     if !record.replicas.values().any(|replica| replica.voter) {
         return reject(
@@ -406,6 +399,9 @@ fn rebuild_replica(
         );
     }
     let fresh = begin_life(&mut record, old);
+    if community == CommunityId::SYSTEM {
+        give_votes(&mut record);
+    }
     records.put_community(&record)?;
     Ok(DirectoryResult::Replica(fresh))
 }

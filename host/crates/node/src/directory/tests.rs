@@ -263,12 +263,35 @@ fn a_learner_that_is_rebuilt_gets_no_vote_and_the_last_voter_is_not_rebuilt() {
     assert_eq!(cluster.change(&rebuild(2, 2)), Ok(DirectoryResult::Replica(ReplicaId(3))));
     assert!(!cluster.record(1).unwrap().replicas[&ReplicaId(3)].voter);
     assert_eq!(cluster.change(&rebuild(1, 1)), Err("bad-members".to_owned()));
-    let system = DirectoryOperation::RebuildReplica {
+}
+
+#[test]
+fn a_node_gets_a_fresh_replica_of_the_system_community_once_and_the_oldest_vote() {
+    let mut cluster = Cluster::founded();
+    let back = |node, replica| DirectoryOperation::RebuildReplica {
         community: CommunityId::SYSTEM,
-        node: NodeId(1),
-        replica: ReplicaId(1),
+        node: NodeId(node),
+        replica: ReplicaId(replica),
     };
-    assert_eq!(cluster.change(&system), Err("bad-request".to_owned()));
+    assert_eq!(cluster.change(&back(1, 1)), Err("bad-members".to_owned()), "nobody else votes");
+    cluster.add_node();
+    assert_eq!(cluster.change(&back(1, 1)), Err("bad-members".to_owned()), "the second one has no vote");
+    assert_eq!(cluster.change(&back(2, 2)), Ok(DirectoryResult::Replica(ReplicaId(3))));
+    cluster.add_node();
+    // The founder too, and asked again it is the same.
+    for _ in 0..2 {
+        assert_eq!(cluster.change(&back(1, 1)), Ok(DirectoryResult::Replica(ReplicaId(5))));
+    }
+    let voters = |cluster: &Cluster| {
+        let replicas = cluster.record(0).unwrap().replicas;
+        replicas.into_iter().filter(|(_, replica)| replica.voter).map(|(id, _)| id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(voters(&cluster), [3, 4, 5]);
+    // With a fourth node, the one that was there all the time takes the vote over.
+    cluster.add_node();
+    assert_eq!(voters(&cluster), [3, 4, 5]);
+    assert_eq!(cluster.change(&back(2, 3)), Ok(DirectoryResult::Replica(ReplicaId(7))));
+    assert_eq!(voters(&cluster), [4, 5, 6]);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(crate) mod method {
     pub(crate) const HOLD: &str = "node/hold";
     /// [`super::Join`]; answers [`super::Joined`].
     pub(crate) const JOIN: &str = "node/join";
+    /// [`crate::take_back::TakeBack`]; answers [`crate::take_back::TakenBack`].
+    pub(crate) const TAKE_BACK: &str = "node/take-back";
     /// `Option<NodeId>` to the leader: hand leadership over.
     pub(crate) const TRANSFER: &str = "node/transfer";
     /// `()`: another founder of the community is there; answers `()`.

@@ -34,7 +34,13 @@ impl Server {
         Self { node }
     }
 
-    async fn answer(&self, community: CommunityId, name: &str, body: &Bytes) -> Result<Bytes, Refusal> {
+    async fn answer(
+        &self,
+        from: NodeId,
+        community: CommunityId,
+        name: &str,
+        body: &Bytes,
+    ) -> Result<Bytes, Refusal> {
         let node = &self.node;
         match name {
             method::SUBMIT => {
@@ -60,6 +66,7 @@ impl Server {
             method::COMPONENT => encode(self.component(decode(body)?).await),
             method::HOLD => encode(node.hold(&decode::<Hold>(body)?).await),
             method::JOIN => encode(self.join(decode(body)?).await),
+            method::TAKE_BACK => encode(node.take_back(from, decode(body)?).await),
             method::TRANSFER => {
                 encode(node.transfer_from_here(&*self.leading(community)?, decode(body)?).await)
             }
@@ -128,7 +135,7 @@ impl PeerHandler for Server {
     ) -> Result<Bytes, PeerError> {
         tracing::trace!(%from, %community, method, "a peer asks");
         // A refusal is an answer: it travels in the body.
-        match self.answer(community, method, &body).await {
+        match self.answer(from, community, method, &body).await {
             Ok(body) => Ok(body),
             Err(refusal) => Ok(codec::encode(&Err::<(), _>(refusal)).into()),
         }

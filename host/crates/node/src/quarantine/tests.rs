@@ -93,15 +93,22 @@ impl Stage {
         stage
     }
 
-    async fn up(&mut self, id: u64, store: MemoryStore, birth: Birth) {
+    pub(crate) async fn up(&mut self, id: u64, store: MemoryStore, birth: Birth) {
         let transport = self.network.transport(NodeId(id));
-        let addresses = Addresses { peer: MemoryNetwork::address(NodeId(id)), api: format!("api:{id}") };
+        let addresses = Self::addresses(id);
         let stored = store.store();
         let identity = Identity::settle(birth, &addresses, &stored.archive, &transport, &self.runtime).await;
+        self.run(identity.unwrap(), store).await;
+    }
+
+    /// Runs a node that knows who it is.
+    pub(crate) async fn run(&mut self, identity: Identity, store: MemoryStore) {
+        let id = identity.node.0;
+        let transport = self.network.transport(NodeId(id));
         let options = NodeOptions {
-            identity: identity.unwrap(),
-            addresses,
-            store: stored,
+            identity,
+            addresses: Self::addresses(id),
+            store: store.store(),
             engine: self.engine.clone(),
             runtime: self.runtime.clone(),
             transport,
@@ -123,12 +130,22 @@ impl Stage {
         self.network.serve(NodeId(id), handlers);
     }
 
+    pub(crate) fn addresses(id: u64) -> Addresses {
+        Addresses { peer: MemoryNetwork::address(NodeId(id)), api: format!("api:{id}") }
+    }
+
     pub(crate) async fn restart(&mut self, id: u64) {
+        let store = self.down(id).await;
+        self.up(id, store, Birth::Restart).await;
+    }
+
+    /// Ends a node without a goodbye; its disk, as a crash leaves it.
+    pub(crate) async fn down(&mut self, id: u64) -> MemoryStore {
         let (node, store) = self.nodes.remove(&id).unwrap();
         self.network.stop(NodeId(id));
         let store = store.crash();
         node.shutdown().await;
-        self.up(id, store, Birth::Restart).await;
+        store
     }
 
     fn evidence(&self, id: u64) -> std::path::PathBuf {
@@ -144,7 +161,7 @@ impl Stage {
         status.replicas.into_iter().find(|replica| replica.name == GUILD)
     }
 
-    async fn leader(&self) -> u64 {
+    pub(crate) async fn leader(&self) -> u64 {
         loop {
             for &id in self.nodes.keys() {
                 if self.replica(id).await.is_some_and(|replica| replica.role == Role::Leader) {

@@ -86,6 +86,14 @@ impl MemoryStore {
     pub fn crash_amid(&self, wal: usize, archive: usize) -> Self {
         Self { wal: Arc::new(self.wal.crash(wal)), archive: Arc::new(self.archive.crash(archive)) }
     }
+
+    /// As [`MemoryStore::crash`], but the log is lost, and a new one begins: as `sqlite::Remains` leaves
+    /// a directory.
+    #[must_use]
+    pub fn lose_log(&self) -> Self {
+        let left = self.crash();
+        Self { wal: Arc::new(left.wal.begun_again()), archive: left.archive }
+    }
 }
 
 impl Default for MemoryStore {

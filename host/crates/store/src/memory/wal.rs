@@ -81,6 +81,11 @@ impl MemoryWal {
         self.written.notified().await;
     }
 
+    /// An empty log of the same kind.
+    pub(super) fn begun_again(&self) -> Self {
+        if self.inner().journal.is_immediate() { Self::new() } else { Self::unsynced() }
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().expect("nothing panics while it holds the log")
     }

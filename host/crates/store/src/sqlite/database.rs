@@ -71,8 +71,8 @@ pub enum OpenError {
     /// The log ends before what was promised.
     #[error(
         "{} has lost what was durable: its last change is {found}, and the mark beside it says {marked}. The disk, or \
-         whoever copied the file, has dropped it. This node must not vote with it: move the data directory away, \
-         and let the node come back as a new one from the others (`--join`); with no others left, restore a backup",
+         whoever copied the file, has dropped it. This node must not vote with it: started with `althing serve`, it \
+         asks the other nodes to take it back under fresh replica ids; with no others left, restore a backup",
         path.display()
     )]
     Lost {
@@ -92,6 +92,27 @@ pub enum OpenError {
         #[source]
         source: sqlx::Error,
     },
+}
+
+impl OpenError {
+    /// What was found wrong with the log, if it is the log that cannot be used: the rest of the directory
+    /// may be whole then, and is opened by [`super::Remains`]. None for every other reason.
+    #[must_use]
+    pub fn of_log(&self) -> Option<String> {
+        let log = |path: &Path| {
+            let name = path.file_name()?.to_str()?;
+            name.starts_with("wal.").then(|| name.to_owned())
+        };
+        match self {
+            Self::Lost { path, found, marked } => Some(format!(
+                "{} has lost what was durable: its last change is {found}, and the mark beside it says {marked}",
+                log(path)?
+            )),
+            Self::Damaged { path, what } => Some(format!("{} is damaged ({what})", log(path)?)),
+            Self::Foreign { path } => Some(format!("{} is not the file that was written", log(path)?)),
+            Self::Directory { .. } | Self::Locked { .. } | Self::Newer { .. } | Self::Sqlite { .. } => None,
+        }
+    }
 }
 
 /// What a file is to be.
@@ -125,13 +146,22 @@ pub(super) struct Database {
 const JOURNAL_BYTES_MAX: u32 = 64 << 20;
 
 impl Database {
-    /// Opens a file, or creates it with its tables, and checks that it is whole and ours.
-    pub(super) async fn open(path: &Path, format: &Format, readers: u32) -> Result<Self, OpenError> {
+    /// Opens a file, or creates it with its tables, and checks that it is whole and ours. One that must
+    /// have come to change `marked`, if that is not 0, is never created: nothing is written over what is
+    /// left of it.
+    pub(super) async fn open(
+        path: &Path,
+        format: &Format,
+        readers: u32,
+        marked: u64,
+    ) -> Result<Self, OpenError> {
         check_header(path)?;
+        if marked > 0 && !path.exists() {
+            return Err(OpenError::Lost { path: path.to_owned(), found: 0, marked });
+        }
         let mut writer = open_writer(path, format).await.map_err(|error| opening(path, error))?;
-        if let Err(error) = prepare(&mut writer, path, format).await {
-            // The first error says more than one while closing could.
-            let _ = writer.close().await;
+        if let Err(error) = prepare(&mut writer, path, format, marked).await {
+            close_as_found(writer, path).await;
             return Err(error);
         }
         let readers = SqlitePoolOptions::new()
@@ -141,6 +171,21 @@ impl Database {
             .test_before_acquire(false)
             .connect_lazy_with(reader_options(path));
         Ok(Self { writer, readers })
+    }
+}
+
+/// Closes a file that is not to be used, and leaves it as it was found: the last connection to close
+/// copies SQLite's WAL into the file and deletes it, whatever is in it, unless it is one that only reads.
+pub(super) async fn close_as_found(writer: SqliteConnection, path: &Path) {
+    // Why the file is not used was found before; what fails here says less.
+    let mut reader = reader_options(path).connect().await.ok();
+    if let Some(reader) = &mut reader {
+        // It counts from its first look on.
+        let _ = sqlx::query("SELECT count(*) FROM sqlite_schema").execute(&mut *reader).await;
+    }
+    let _ = writer.close().await;
+    if let Some(reader) = reader {
+        let _ = reader.close().await;
     }
 }
 
@@ -191,12 +236,21 @@ pub(super) fn check_header(path: &Path) -> Result<(), OpenError> {
     Err(OpenError::Foreign { path: path.to_owned() })
 }
 
-async fn prepare(writer: &mut SqliteConnection, path: &Path, format: &Format) -> Result<(), OpenError> {
+async fn prepare(
+    writer: &mut SqliteConnection,
+    path: &Path,
+    format: &Format,
+    marked: u64,
+) -> Result<(), OpenError> {
     let failed = |error| opening(path, error);
     let application_id = number(writer, "PRAGMA application_id").await.map_err(failed)?;
     let version = number(writer, "PRAGMA user_version").await.map_err(failed)?;
     let tables = number(writer, "SELECT count(*) FROM sqlite_schema").await.map_err(failed)?;
-    if (application_id, version, tables) == (0, 0, 0) {
+    let is_empty = (application_id, version, tables) == (0, 0, 0);
+    if is_empty && marked > 0 {
+        return Err(OpenError::Lost { path: path.to_owned(), found: 0, marked });
+    }
+    if is_empty {
         return bring_up(writer, format, 0).await.map_err(failed);
     }
     if application_id != format.application_id {
@@ -324,7 +378,7 @@ mod tests {
             checkpoint_pages: 77,
         };
         let Database { mut writer, readers } =
-            Database::open(&directory.path().join("t.db"), &format, 1).await.unwrap();
+            Database::open(&directory.path().join("t.db"), &format, 1, 0).await.unwrap();
         let expected = [
             ("PRAGMA synchronous", 2),
             ("PRAGMA page_size", 8192),

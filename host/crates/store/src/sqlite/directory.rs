@@ -41,6 +41,11 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where a file of the store is.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -71,6 +76,7 @@ fn create_durably(path: &Path) -> std::io::Result<()> {
     sync(parent)
 }
 
-fn sync(path: &Path) -> std::io::Result<()> {
+/// Makes the names in a directory durable.
+pub(super) fn sync(path: &Path) -> std::io::Result<()> {
     File::open(path)?.sync_all()
 }

@@ -9,9 +9,11 @@ mod archive;
 mod database;
 mod directory;
 mod health;
+mod remains;
 mod wal;
 
 pub use database::OpenError;
+pub use remains::Remains;
 
 /// How many bytes the disk of a data directory has free, for this process.
 ///
@@ -67,7 +69,7 @@ impl Store {
             database::check_header(&directory.file(file))?;
         }
         let wal = SqliteWal::open(directory.clone(), settings).await?;
-        let archive = match SqliteArchive::open(directory.clone(), settings).await {
+        let archive = match open_archive(&directory, settings, &wal).await {
             Ok(archive) => archive,
             Err(error) => {
                 wal.shut().await;
@@ -77,4 +79,18 @@ impl Store {
         directory.sync()?;
         Ok(Self { wal: Arc::new(wal), archive: Arc::new(archive) })
     }
+}
+
+/// Opens the archive beside a log. Whoever has written the log had one.
+async fn open_archive(
+    directory: &Arc<Directory>,
+    settings: Settings,
+    wal: &SqliteWal,
+) -> Result<SqliteArchive, OpenError> {
+    let path = directory.file("archive.db");
+    if !path.exists() && wal.has_groups() {
+        let what = "it is missing, and the log beside it has been used".to_owned();
+        return Err(OpenError::Damaged { path, what });
+    }
+    SqliteArchive::open(directory.clone(), settings).await
 }

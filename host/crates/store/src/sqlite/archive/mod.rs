@@ -83,7 +83,7 @@ impl SqliteArchive {
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("archive.db");
         let Database { mut writer, readers } =
-            Database::open(&path, &FORMAT, settings.archive_readers).await?;
+            Database::open(&path, &FORMAT, settings.archive_readers, 0).await?;
         let mut pins = Pins::new(Instant::now());
         let begun = chunks::unnamed(&mut writer).await.map_err(|error| opening(&path, error))?;
         pins.pin(begun, Instant::now());

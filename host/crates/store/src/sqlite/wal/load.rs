@@ -26,10 +26,21 @@ pub(super) struct Loaded {
 type GroupRow = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<Vec<u8>>, Vec<u8>);
 type SegmentRow = (i64, i64, i64, i64, Vec<u8>);
 
+/// Reads what the file holds, and checks that it is what was written and has come as far as is marked.
+pub(super) async fn checked(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    marked: Progress,
+) -> Result<Loaded, OpenError> {
+    let loaded = load(connection, path).await?;
+    check_mark(connection, path, loaded.progress, marked).await?;
+    Ok(loaded)
+}
+
 /// Reads what the file holds, and checks that every record is what was written, that no log has a gap
 /// and that every segment follows the one it was written behind. Entries are not read: each segment
 /// has its hash, which is checked when it is.
-pub(super) async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Loaded, OpenError> {
+async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Loaded, OpenError> {
     let mut states = groups(connection, path).await?;
     let mut progress = progress(connection).await.map_err(|error| opening(path, error))?;
     let mut tips = BTreeMap::new();
@@ -96,7 +107,7 @@ async fn progress(connection: &mut SqliteConnection) -> Result<Progress, sqlx::E
 }
 
 /// What is wrong if a log is not the one that was marked.
-pub(super) async fn check_mark(
+async fn check_mark(
     connection: &mut SqliteConnection,
     path: &Path,
     found: Progress,

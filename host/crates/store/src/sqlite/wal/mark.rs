@@ -89,13 +89,9 @@ impl MarkFile {
                 Err(OpenError::Damaged { path: path.clone(), what })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let file = options.create(true).open(&path).map_err(failed)?;
-                file.set_len(2 * SLOT_DISTANCE).map_err(failed)?;
-                file.write_all_at(&slot(Progress::default()), 0).map_err(failed)?;
-                file.sync_all().map_err(failed)?;
                 // Before wal.db: a log without a mark is never a new one.
-                directory.sync()?;
-                Ok(Self { file, path, marked: Progress::default(), next_slot: 1 })
+                begin(directory)?;
+                Self::read(options.open(&path).map_err(failed)?, &path)
             }
             Err(error) => Err(failed(error)),
         }
@@ -131,6 +127,24 @@ impl MarkFile {
         (self.marked, self.next_slot) = (progress, 1 - self.next_slot);
         Ok(())
     }
+}
+
+/// Makes the mark of a log that does not exist yet, whole or not at all; durable on return. Whoever calls
+/// knows that there is no log: what was promised with another is forgotten with this.
+///
+/// # Errors
+/// If the disk says no.
+pub(in super::super) fn begin(directory: &Directory) -> Result<(), OpenError> {
+    let (path, beside) = (directory.file(NAME), directory.file("wal.mark.new"));
+    let made = || {
+        let file = File::create(&beside)?;
+        file.set_len(2 * SLOT_DISTANCE)?;
+        file.write_all_at(&slot(Progress::default()), 0)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)
+    };
+    made().map_err(|source| OpenError::Directory { path: path.clone(), source })?;
+    directory.sync()
 }
 
 fn slot(progress: Progress) -> [u8; SLOT_BYTES] {

@@ -15,7 +15,7 @@ mod writer;
 
 use super::{
     OpenError, Settings,
-    database::{Database, Format, id_to_sql, position_from_sql, position_to_sql},
+    database::{Database, Format, close_as_found, id_to_sql, position_from_sql, position_to_sql},
     directory::Directory,
     health::Health,
 };
@@ -27,6 +27,7 @@ use althing_core::ids::CommunityId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use logs::{Found, Logs};
+pub(super) use mark::begin as begin_mark;
 use mark::{MarkFile, Marker};
 use plan::{AllRecords, Change, Command, Records, Waiter};
 use sqlx::SqlitePool;
@@ -88,9 +89,17 @@ impl SqliteWal {
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("wal.db");
         let mark = MarkFile::open(&directory)?;
-        let Database { mut writer, readers } = Database::open(&path, &FORMAT, settings.wal_readers).await?;
-        let loaded = load::load(&mut writer, &path).await?;
-        load::check_mark(&mut writer, &path, loaded.progress, mark.marked()).await?;
+        let marked = mark.marked();
+        let database = Database::open(&path, &FORMAT, settings.wal_readers, marked.number).await?;
+        let Database { mut writer, readers } = database;
+        let loaded = match load::checked(&mut writer, &path, marked).await {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                readers.close().await;
+                close_as_found(writer, &path).await;
+                return Err(error);
+            }
+        };
         let mut logs = Logs::new(settings.wal_cache_bytes);
         let mut records = AllRecords::default();
         for (group, state) in loaded.states {
@@ -126,6 +135,11 @@ impl SqliteWal {
             queue: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(Some(tokio::spawn(task.run()))),
         })
+    }
+
+    /// Whether any group has something here.
+    pub(super) fn has_groups(&self) -> bool {
+        !self.shared.logs().groups().is_empty()
     }
 
     /// Writes out what is queued, and closes the file.
