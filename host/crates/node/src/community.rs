@@ -11,6 +11,7 @@ use crate::{
     query::QueryProgram,
     refuse,
     replica::{Loader, Replica},
+    roots::Roots,
     shown::Shown,
     snapshots::{self, Fetcher, LastCut},
     space::Space,
@@ -26,6 +27,7 @@ use althing_core::{
     policy::Policy,
     program::Fault,
     refusal::Refusal,
+    snapshot::Cut,
     view::View,
 };
 use althing_store::port::Store;
@@ -85,6 +87,8 @@ pub(crate) struct Community {
     pub(crate) proposer: Proposer,
     pub(crate) feed: Arc<Feed>,
     pub(crate) digests: Arc<Digests>,
+    pub(crate) roots: Arc<Roots>,
+    last_cut: LastCut,
     /// Why it serves nothing any more, once it was found to differ from the majority.
     quarantined: OnceLock<String>,
     published: Shown<Published>,
@@ -116,6 +120,7 @@ impl Community {
         let digests = Arc::new(Digests::new(replica.view().sequence(), replica.view().digest()));
         let published = Shown::new(publishable(&replica));
         let snapshot_due = Arc::new(Notify::new());
+        let (roots, last_cut) = (Arc::<Roots>::default(), LastCut::default());
         let executor = Executor {
             community: id,
             replica: Some(replica),
@@ -127,7 +132,8 @@ impl Community {
             digests: digests.clone(),
             published: published.clone(),
             snapshot_due: snapshot_due.clone(),
-            last_cut: LastCut::default(),
+            last_cut: last_cut.clone(),
+            roots: roots.clone(),
             sources,
             #[cfg(test)]
             tamper: shared.tamper.clone(),
@@ -154,6 +160,8 @@ impl Community {
             proposer,
             feed,
             digests,
+            roots,
+            last_cut,
             quarantined: OnceLock::new(),
             published,
             query_program: Mutex::default(),
@@ -192,6 +200,11 @@ impl Community {
     /// The first state, from now on, for which `is_enough` holds.
     pub(crate) async fn wait_for(&self, is_enough: impl Fn(&Published) -> bool) -> View {
         self.published.wait_for(is_enough).await.view
+    }
+
+    /// The state that was cut last, unless one is being cut.
+    pub(crate) fn last_cut(&self) -> Option<Arc<Cut>> {
+        self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What consensus knows.

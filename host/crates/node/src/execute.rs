@@ -11,6 +11,7 @@ use crate::{
     guests::GuestThreads,
     refuse,
     replica::{Decoded, Executed, Loader, Replica},
+    roots::Roots,
     shown::Shown,
     snapshots::{self, Builder, LastCut},
 };
@@ -53,6 +54,7 @@ pub(crate) struct Executor {
     pub(crate) published: Shown<Published>,
     pub(crate) snapshot_due: Arc<Notify>,
     pub(crate) last_cut: LastCut,
+    pub(crate) roots: Arc<Roots>,
     pub(crate) sources: Sources,
     #[cfg(test)]
     pub(crate) tamper: crate::quarantine::tests::Tamper,
@@ -110,6 +112,7 @@ impl StateMachine for Executor {
             archive: self.archive.clone(),
             fingerprint,
             last_cut: self.last_cut.clone(),
+            roots: self.roots.clone(),
         }))
     }
 
@@ -127,6 +130,7 @@ impl StateMachine for Executor {
         let replica = Replica::new(machine, self.loader.clone(), applied);
         self.feed.jump(replica.view().sequence());
         self.digests.jump(replica.view().sequence(), replica.view().digest());
+        self.roots.forget();
         self.published.set(publishable(&replica));
         self.replica = Some(replica);
         Ok(())

@@ -12,9 +12,12 @@ mod components;
 mod digests;
 mod directory;
 mod directory_client;
+mod doctor;
 mod execute;
 mod export;
 mod feed;
+#[cfg(test)]
+mod golden;
 mod guests;
 mod history;
 mod identity;
@@ -28,9 +31,11 @@ mod propose;
 mod quarantine;
 mod query;
 mod rebuild;
+mod recheck;
 mod reconcile;
 mod refuse;
 mod replica;
+mod roots;
 mod shown;
 mod snapshots;
 mod space;
@@ -41,6 +46,10 @@ pub use admin::Placement;
 pub use althing_consensus::port::{Role, Timing};
 pub use components::ComponentDescription;
 pub use directory::record::{CommunityRecord, NodeRecord, ReplicaRecord};
+pub use doctor::{
+    CommunityFindings, ComponentFindings, Damage, Findings, Foresight, LogFindings, Look, NodeForesight,
+    SnapshotFindings,
+};
 pub use identity::{Addresses, Birth, Identity, IdentityError};
 pub use install::{ComponentInfo, HOLD_PATIENCE, ProgramInfo, ProgramSpec};
 pub use node::{Node, NodeOptions, StartError};

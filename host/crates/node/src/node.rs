@@ -41,7 +41,7 @@ use std::{
 use tokio::sync::Notify;
 
 /// The fact under which the communities that a node hosts are remembered.
-const HOSTED_FACT: &str = "hosted";
+pub(crate) const HOSTED_FACT: &str = "hosted";
 /// How long a name that is not known may wait for the directory.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long handing leadership over may take at shutdown, for each community.
@@ -161,6 +161,7 @@ impl Node {
             runtime.spawn("reconcile", reconcile::run(node.clone())),
             runtime.spawn("presence", crate::presence::run(node.clone())),
             runtime.spawn("compare", crate::compare::run(node.clone())),
+            runtime.spawn("recheck", crate::recheck::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));

@@ -7,6 +7,7 @@ use crate::{
     peer::{ask::Peers, method},
     refuse,
     replica::Captured,
+    roots::{Root, Roots},
 };
 use althing_consensus::{
     peers::Lane,
@@ -34,8 +35,8 @@ const CHUNKS_AT_ONCE: usize = 16;
 /// How long one chunk may take.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The cut that the next one starts from, shared by a community's builders.
-pub(crate) type LastCut = Arc<Mutex<Option<Cut>>>;
+/// The cut that the next one starts from, shared by a community's builders. None while one is being made.
+pub(crate) type LastCut = Arc<Mutex<Option<Arc<Cut>>>>;
 
 /// Builds one snapshot.
 pub(crate) struct Builder {
@@ -43,20 +44,23 @@ pub(crate) struct Builder {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) fingerprint: Option<Hash>,
     pub(crate) last_cut: LastCut,
+    pub(crate) roots: Arc<Roots>,
 }
 
 #[async_trait]
 impl SnapshotBuilder for Builder {
     async fn build(&mut self) -> Result<SnapshotHandle, Fault> {
         let previous = self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stored = match self.store(previous.as_ref()).await {
+        let stored = match self.store(previous.as_deref()).await {
             // A chunk of the cut before went with its snapshot, when another was installed meanwhile.
             Err(StoreError::MissingChunk { .. }) if previous.is_some() => self.store(None).await,
             stored => stored,
         };
         let (manifest, cut) = stored.map_err(|error| storage("a snapshot", error))?;
-        *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(cut));
         let view = &self.captured.view;
+        let (sequence, digest) = (view.sequence(), view.digest());
+        self.roots.push(Root { sequence, digest, root: manifest.state_root });
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
         self.archive
             .prune_history(manifest.community, Sequence(oldest_kept))
@@ -94,8 +98,8 @@ fn fresh(piece: Piece) -> Option<(Hash, Bytes)> {
 
 /// What a manifest's opaque log id holds: consensus' record, whole.
 #[derive(Serialize, Deserialize)]
-struct LogRecord {
-    position: Option<Position>,
+pub(crate) struct LogRecord {
+    pub(crate) position: Option<Position>,
 }
 
 fn manifest(captured: &Captured, chunks: Vec<ChunkRef>, fingerprint: Option<Hash>) -> Manifest {

@@ -5,6 +5,7 @@ mod build;
 mod community;
 mod compile_child;
 mod dev;
+mod doctor;
 mod export;
 mod history;
 mod member;
@@ -54,6 +55,7 @@ pub(crate) enum Verb {
     Export(export::Export),
     Verify(verify::Verify),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Bench(bench::Bench),
 }
 
@@ -82,6 +84,7 @@ impl Verb {
             Self::Export(export) => export.run(context).await,
             Self::Verify(verify) => verify.run(context).await,
             Self::Status(status) => status.run(context).await,
+            Self::Doctor(doctor) => doctor.run(context).await,
             Self::Bench(bench) => bench.run(context).await,
         }
     }

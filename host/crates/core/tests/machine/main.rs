@@ -5,6 +5,7 @@
 mod activation;
 mod agreement;
 mod faults;
+mod memory;
 mod operations;
 mod policy;
 mod sessions;

@@ -2,6 +2,8 @@
 //! more, clients go on, and a rebuild heals it. Real nodes over memory, in virtual time; the hook that
 //! flips the byte exists in these tests only.
 
+mod state;
+
 use crate::{
     Addresses, Birth, Consistency, Identity, Node, NodeOptions, Placement, ReplicaStatus, Role, Timing,
     replica::Replica,
@@ -149,17 +151,22 @@ impl Stage {
         }
     }
 
-    /// Adds to the tale, through one node after the other until it is answered.
+    /// Adds to the tale.
     async fn tell(&mut self) {
-        self.number += 1;
         let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
+        self.say(&[word]).await;
+    }
+
+    /// Submits an operation, through one node after the other until it is answered.
+    async fn say(&mut self, steps: &[Step]) {
+        self.number += 1;
         let operation = Operation {
             session: self.session,
             number: OperationNumber(self.number),
             acknowledged: OperationNumber(self.number - 1),
             after: OperationNumber(0),
             actor: Actor::default(),
-            payload: script(&[word]),
+            payload: script(steps),
         };
         loop {
             for (node, _) in self.nodes.values() {
@@ -234,6 +241,13 @@ fn evidence(folder: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
+/// The names of an object's fields, sorted.
+fn names(object: &serde_json::Value) -> String {
+    let mut names: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
 /// The whole story, with a follower or the leader as the victim.
 async fn story(runtime: Runtime, is_leader: bool) {
     let mut stage = Stage::set(runtime, 3).await;
@@ -254,6 +268,9 @@ async fn story(runtime: Runtime, is_leader: bool) {
     let new = stage.leader().await;
     assert_ne!(new, victim);
     let told = evidence(&stage.evidence(victim));
+    let fields = "agreed_up_to community compared_at majority_digest name node own_digest own_transition replica why \
+                  witness_node witness_transition";
+    assert_eq!(names(&told), fields, "a format that people keep");
     let (own, theirs) = (&told["own_transition"], &told["witness_transition"]);
     assert_eq!(own["sequence"], theirs["sequence"], "{told}");
     assert_ne!(own["writes"], theirs["writes"], "{told}");

@@ -9,6 +9,7 @@ mod archive;
 mod database;
 mod directory;
 mod health;
+pub mod inspect;
 mod wal;
 
 pub use database::OpenError;

@@ -6,6 +6,7 @@
 
 mod chunks;
 mod history;
+mod look;
 mod pins;
 mod snapshots;
 mod writer;
@@ -21,6 +22,7 @@ use althing_core::ids::{CommunityId, Hash, Sequence};
 use async_trait::async_trait;
 use bytes::Bytes;
 use history::Tails;
+pub(super) use look::{ArchiveFile, look};
 use pins::Pins;
 use sqlx::SqlitePool;
 use std::{
