@@ -4,6 +4,7 @@ use crate::output::Output;
 use althing_client::{CallError, ConnectError, PipelineError, SubmitError, SubscribeError};
 use althing_core::refusal::{Code, Retry};
 use althing_proto::advice::advice;
+use althing_store::sqlite::inspect::InspectError;
 use serde::Serialize;
 use std::{error::Error, fmt, io, process::ExitCode};
 
@@ -80,7 +81,9 @@ impl Told {
         // A context is an error only to `is`: in the chain it is hidden in a wrapper.
         let misused = error.is::<Usage>().then_some((None, Exit::Usage));
         let (code, exit) = misused.or_else(|| error.chain().find_map(known)).unwrap_or((None, Exit::Failed));
-        let remedy = code.map(|code| advice(code).remedy).or_else(|| remedy(exit));
+        // What the doctor says tells what to do, and no node is asked.
+        let says_itself = error.is::<InspectError>();
+        let remedy = code.map(|code| advice(code).remedy).or_else(|| remedy(exit).filter(|_| !says_itself));
         Self { message, because: lines, code: code.map(Code::text), remedy, exit }
     }
 }
@@ -120,6 +123,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<(Option<Code>, Exit)> {
     if let Some(error) = error.downcast_ref::<ConnectError>() {
         let unreachable = matches!(error, ConnectError::Unreachable { .. });
         return Some((None, if unreachable { Exit::TryLater } else { Exit::Usage }));
+    }
+    if let Some(error) = error.downcast_ref::<InspectError>() {
+        let is_in_use = matches!(error, InspectError::InUse { .. });
+        return Some((None, if is_in_use { Exit::TryLater } else { Exit::Usage }));
     }
     if let Some(error) = error.downcast_ref::<SubmitError>() {
         let exit = match error {

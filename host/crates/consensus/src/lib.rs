@@ -4,7 +4,7 @@
 //! executes them; [`Consensus`] runs the groups of one node. [`peers`] is how nodes speak to each
 //! other, [`runtime`] how tasks are spawned and time is read: both have a production side ([`wire`],
 //! tokio) and a simulated one ([`memory`], virtual time). `raft` is the only place that knows
-//! openraft, besides the simulated runtime.
+//! openraft, besides the simulated runtime. [`stored`] reads what a group has left on disk.
 
 mod consensus;
 pub mod memory;
@@ -12,6 +12,7 @@ pub mod peers;
 pub mod port;
 mod raft;
 pub mod runtime;
+pub mod stored;
 pub mod wire;
 
 pub use consensus::{Consensus, ConsensusOptions};

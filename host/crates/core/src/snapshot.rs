@@ -10,7 +10,7 @@ mod cut;
 mod manifest;
 mod restoration;
 
-pub use chunk::{Chunk, ChunkError, ChunkRef, chunks, read_chunk};
-pub use cut::{Cut, Cutter, Piece};
+pub use chunk::{Chunk, ChunkError, ChunkRef, PairDifference, chunks, first_difference, read_chunk};
+pub use cut::{Cut, Cutter, Piece, Rechecked};
 pub use manifest::{Manifest, ManifestError, state_root};
 pub use restoration::{Restoration, RestoreError, restore};

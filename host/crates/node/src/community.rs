@@ -13,6 +13,7 @@ use crate::{
     query::QueryProgram,
     refuse,
     replica::{Loader, Replica},
+    roots::Roots,
     shown::Shown,
     snapshots::LastCut,
     space::Space,
@@ -28,6 +29,7 @@ use althing_core::{
     policy::Policy,
     program::Fault,
     refusal::Refusal,
+    snapshot::Cut,
     view::View,
 };
 use althing_store::port::Store;
@@ -90,6 +92,8 @@ pub(crate) struct Community {
     pub(crate) proposer: Proposer,
     pub(crate) feed: Arc<Feed>,
     pub(crate) digests: Arc<Digests>,
+    pub(crate) roots: Arc<Roots>,
+    last_cut: LastCut,
     /// Why it serves nothing any more, once it was found to differ from the majority.
     quarantined: OnceLock<String>,
     published: Shown<Published>,
@@ -118,6 +122,7 @@ impl Community {
         let digests = Arc::new(Digests::new(replica.view().sequence(), replica.view().digest()));
         let published = Shown::new(publishable(&replica));
         let snapshot_due = Arc::new(Notify::new());
+        let (roots, last_cut) = (Arc::<Roots>::default(), LastCut::default());
         let executor = Executor {
             community: id,
             replica: Some(replica),
@@ -129,7 +134,8 @@ impl Community {
             digests: digests.clone(),
             published: published.clone(),
             snapshot_due: snapshot_due.clone(),
-            last_cut: LastCut::default(),
+            last_cut: last_cut.clone(),
+            roots: roots.clone(),
             sources: sources.clone(),
             #[cfg(test)]
             tamper: shared.tamper.clone(),
@@ -157,6 +163,8 @@ impl Community {
             proposer,
             feed,
             digests,
+            roots,
+            last_cut,
             quarantined: OnceLock::new(),
             published,
             query_program: Mutex::default(),
@@ -195,6 +203,11 @@ impl Community {
     /// The first state, from now on, for which `is_enough` holds.
     pub(crate) async fn wait_for(&self, is_enough: impl Fn(&Published) -> bool) -> View {
         self.published.wait_for(is_enough).await.view
+    }
+
+    /// The state that was cut last, unless one is being cut.
+    pub(crate) fn last_cut(&self) -> Option<Arc<Cut>> {
+        self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What consensus knows.

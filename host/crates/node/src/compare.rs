@@ -4,6 +4,11 @@
 //! One task for a node. A round asks each other node once, about all communities that have something
 //! new, at the sequence where this node stood a round ago, so that those who keep up have it too. What
 //! a round leaves open the next one asks again: a digest stands for all that came before it.
+//!
+//! The same rounds compare the state roots of snapshots ([`roots`]), which show what no digest does: state
+//! that was damaged since, and that no operation has touched.
+
+mod roots;
 
 use crate::{
     community::Community,
@@ -11,7 +16,6 @@ use crate::{
     peer::{DigestAt, Testimony, method},
     quarantine::Difference,
 };
-use althing_consensus::peers::Lane;
 use althing_core::ids::{CommunityId, Hash, NodeId, ReplicaId, Sequence};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -55,10 +59,12 @@ enum Verdict {
 
 /// Runs as long as the node.
 pub(crate) async fn run(node: Node) {
-    let mut progress = BTreeMap::new();
-    loop {
+    let (mut progress, mut of_roots) = (BTreeMap::new(), BTreeMap::new());
+    for number in 0.. {
         node.runtime().sleep(EVERY).await;
+        // First: a digest that differs says more than a root that does.
         round(&node, &mut progress).await;
+        roots::compare(&node, &mut of_roots, number).await;
     }
 }
 
@@ -124,16 +130,8 @@ async fn ask(node: &Node, open: &[Open]) -> BTreeMap<(CommunityId, ReplicaId), T
             questions.entry(on).or_default().push(question);
         }
     }
-    let asked = questions.iter().flat_map(|(&on, all)| all.chunks(QUESTIONS_MAX).map(move |part| (on, part)));
-    let asked = asked.map(async |(on, part)| {
-        let told: Result<Vec<Option<Testimony>>, _> =
-            node.peers().ask(on, Lane::Control, CommunityId::SYSTEM, method::DIGESTS, &part, TIMEOUT).await;
-        let told = told.ok().filter(|told| told.len() == part.len()).unwrap_or_default();
-        let named =
-            part.iter().zip(told).filter_map(|(asked, told)| Some(((asked.community, asked.replica), told?)));
-        named.collect::<Vec<_>>()
-    });
-    futures::future::join_all(asked).await.into_iter().flatten().collect()
+    let told = node.peers().ask_each(method::DIGESTS, questions, QUESTIONS_MAX, TIMEOUT).await;
+    told.into_iter().map(|(asked, told)| ((asked.community, asked.replica), told)).collect()
 }
 
 /// What a testimony says about the digest at a sequence. A digest stands for all before it: who differs

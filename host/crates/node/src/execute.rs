@@ -12,6 +12,7 @@ use crate::{
     refuse,
     replica::{Decoded, Executed, Loader, Replica},
     retention,
+    roots::Roots,
     shown::Shown,
     snapshots::{self, Builder, LastCut},
 };
@@ -54,6 +55,7 @@ pub(crate) struct Executor {
     pub(crate) published: Shown<Published>,
     pub(crate) snapshot_due: Arc<Notify>,
     pub(crate) last_cut: LastCut,
+    pub(crate) roots: Arc<Roots>,
     pub(crate) sources: Sources,
     #[cfg(test)]
     pub(crate) tamper: crate::quarantine::tests::Tamper,
@@ -112,6 +114,7 @@ impl StateMachine for Executor {
             fingerprint,
             last_cut: self.last_cut.clone(),
             falls_back_to: 0,
+            roots: self.roots.clone(),
         }))
     }
 
@@ -132,6 +135,7 @@ impl StateMachine for Executor {
         let replica = Replica::new(machine, self.loader.clone(), applied);
         self.feed.jump(replica.view().sequence());
         self.digests.jump(replica.view().sequence(), replica.view().digest());
+        self.roots.forget();
         self.published.set(publishable(&replica));
         self.replica = Some(replica);
         Ok(())

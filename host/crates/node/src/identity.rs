@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::{sync::Arc, time::Duration};
 
 /// The fact under which it is remembered.
-const FACT: &str = "identity";
+pub(crate) const FACT: &str = "identity";
 /// The fact under which a node that wants to join remembers its token.
 const TOKEN_FACT: &str = "join token";
 /// How long joining may take.
@@ -188,7 +188,7 @@ async fn join(
 
 /// The fact under which the nodes' addresses are remembered, so that a node finds its peers before
 /// it has read the directory.
-const NODES_FACT: &str = "nodes";
+pub(crate) const NODES_FACT: &str = "nodes";
 
 /// Remembers where nodes listen.
 pub(crate) async fn remember_nodes(archive: &dyn Archive, nodes: &[NodeRecord]) -> Result<(), StoreError> {

@@ -13,11 +13,14 @@ mod digests;
 mod directory;
 mod directory_client;
 mod distrust;
+mod doctor;
 mod execute;
 mod export;
 mod fall_back;
 mod farewell;
 mod feed;
+#[cfg(test)]
+mod golden;
 mod guests;
 mod history;
 mod identity;
@@ -35,12 +38,14 @@ mod propose;
 mod quarantine;
 mod query;
 mod rebuild;
+mod recheck;
 mod reconcile;
 mod refuse;
 mod relocate;
 mod replica;
 mod retention;
 mod retire;
+mod roots;
 mod scrub;
 mod shown;
 mod snapshots;
@@ -48,13 +53,17 @@ mod space;
 mod status;
 mod stored;
 mod submit;
-mod transfer;
 mod take_back;
+mod transfer;
 
 pub use admin::Placement;
 pub use althing_consensus::port::{Role, Timing};
 pub use components::ComponentDescription;
 pub use directory::record::{CommunityRecord, NodeRecord, ReplicaRecord};
+pub use doctor::{
+    CommunityFindings, ComponentFindings, Damage, Findings, Foresight, LogFindings, Look, NodeForesight,
+    SnapshotFindings,
+};
 pub use identity::{Addresses, Birth, Identity, IdentityError};
 pub use import::{History, Import};
 pub use install::{ComponentInfo, HOLD_PATIENCE, ProgramInfo, ProgramSpec};
@@ -69,5 +78,5 @@ pub use space::{FreeBytes, Reserve};
 pub use status::{MemberStatus, NodeStatus, ReplicaStatus};
 pub use stored::{CheckedSnapshot, SnapshotFacts, StoredSnapshot};
 pub use submit::Submitted;
-pub use transfer::TransferStatus;
 pub use take_back::{Loss, Stranded, StrandedError};
+pub use transfer::TransferStatus;

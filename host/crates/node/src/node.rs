@@ -46,7 +46,7 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 /// The fact under which the communities that a node hosts are remembered.
-const HOSTED_FACT: &str = "hosted";
+pub(crate) const HOSTED_FACT: &str = "hosted";
 /// How long a name that is not known may wait for the directory.
 const DIRECTORY_PATIENCE: Duration = Duration::from_secs(2);
 /// How long handing leadership over may take at shutdown, for each community.
@@ -193,6 +193,7 @@ impl Node {
             runtime.spawn("retire", crate::retire::run(node.clone())),
             runtime.spawn("farewell", farewell::run(node.clone())),
             runtime.spawn("distrust", distrust::run(node.clone())),
+            runtime.spawn("recheck", crate::recheck::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));

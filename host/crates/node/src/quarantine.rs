@@ -1,8 +1,11 @@
-//! Quarantine: what a replica does that is not what the majority is (promise P7).
+//! Quarantine: what a replica does that is not what the majority is (promise P7), in what it did or, in
+//! [`state`], in what it holds.
 //!
 //! From the moment that it knows, it answers nothing: no read, no proposal, no peer that compares. It
 //! hands leadership over if it has it, and its group stops. That is remembered, so that a restart does
 //! not bring it back; the evidence is kept, in the log and as a file; `althing member rebuild` ends it.
+
+pub(crate) mod state;
 
 use crate::{
     community::{Community, Hosted},
@@ -22,7 +25,7 @@ use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// The fact under which the quarantined replicas of a node are remembered.
-const FACT: &str = "quarantined";
+pub(crate) const FACT: &str = "quarantined";
 /// How long handing leadership over may take before the group is stopped all the same.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long one page of evidence may take.
@@ -87,9 +90,21 @@ impl Node {
         Some(found.why.clone())
     }
 
-    /// Takes a replica out of service for good.
+    /// Takes a replica out of service for good, because of what it did.
     pub(crate) async fn quarantine(&self, here: &Arc<Community>, difference: Difference) {
-        let why = words(&difference);
+        let quarantined = self.take_out(here, difference.at, words(&difference), true).await;
+        let evidence = self.evidence(here, &quarantined, &difference).await;
+        self.keep_evidence(&quarantined, &evidence);
+    }
+
+    /// From here on a replica serves nothing; unless it is `for_good`, only until the node is started again.
+    async fn take_out(
+        &self,
+        here: &Arc<Community>,
+        at: Sequence,
+        why: String,
+        for_good: bool,
+    ) -> Quarantined {
         // First of all: from here on it answers nothing.
         here.set_quarantined(why.clone());
         metrics::counter!("althing_quarantines_total").increment(1);
@@ -98,15 +113,16 @@ impl Node {
             community: here.id(),
             name: here.hosted.name.clone(),
             replica: here.hosted.replica,
-            sequence: difference.at,
+            sequence: at,
             why,
         };
-        self.quarantined_here().insert(here.id(), quarantined.clone());
-        self.remember_quarantined().await;
+        if for_good {
+            self.quarantined_here().insert(here.id(), quarantined.clone());
+            self.remember_quarantined().await;
+        }
         here.group.transfer_leadership(None, HAND_OVER_TIMEOUT).await;
         self.shared().consensus.stop(here.id()).await;
-        let evidence = self.evidence(here, &quarantined, &difference).await;
-        self.keep_evidence(&quarantined, &evidence);
+        quarantined
     }
 
     /// A replica is gone, and with it its quarantine.
@@ -217,17 +233,22 @@ fn shown(transition: &Transition) -> Value {
 fn readable(value: Value) -> Value {
     match value {
         Value::Array(items) => match bytes(&items) {
-            Some(bytes) => Value::String(match String::from_utf8(bytes) {
-                Ok(text) if !text.chars().any(char::is_control) => text,
-                Ok(text) => hex::encode(text),
-                Err(error) => hex::encode(error.into_bytes()),
-            }),
+            Some(bytes) => Value::String(text(bytes)),
             None => items.into_iter().map(readable).collect(),
         },
         Value::Object(fields) => {
             Value::Object(fields.into_iter().map(|(name, value)| (name, readable(value))).collect())
         }
         other => other,
+    }
+}
+
+/// Bytes as text where they are, and in hexadecimal where not.
+fn text(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text,
+        Ok(text) => hex::encode(text),
+        Err(error) => hex::encode(error.into_bytes()),
     }
 }
 

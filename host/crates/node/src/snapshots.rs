@@ -3,7 +3,11 @@
 //! Chunks are stored by content, so what is here already is not written again. How chunks come from
 //! peers is [`crate::transfer`]'s.
 
-use crate::{replica::Captured, retention};
+use crate::{
+    replica::Captured,
+    retention,
+    roots::{Root, Roots},
+};
 use althing_consensus::port::{AppliedState, Position, SnapshotBuilder, SnapshotHandle};
 use althing_core::{
     ids::{CommunityId, Hash, Sequence},
@@ -23,8 +27,8 @@ use std::{
 /// Chunks written at a time.
 const CHUNKS_AT_ONCE: usize = 16;
 
-/// The cut that the next one starts from, shared by a community's builders.
-pub(crate) type LastCut = Arc<Mutex<Option<Cut>>>;
+/// The cut that the next one starts from, shared by a community's builders. None while one is being made.
+pub(crate) type LastCut = Arc<Mutex<Option<Arc<Cut>>>>;
 
 /// Builds one snapshot.
 pub(crate) struct Builder {
@@ -32,6 +36,7 @@ pub(crate) struct Builder {
     pub(crate) archive: Arc<dyn Archive>,
     pub(crate) fingerprint: Option<Hash>,
     pub(crate) last_cut: LastCut,
+    pub(crate) roots: Arc<Roots>,
     /// Known when it is built.
     pub(crate) falls_back_to: u64,
 }
@@ -40,7 +45,7 @@ pub(crate) struct Builder {
 impl SnapshotBuilder for Builder {
     async fn build(&mut self) -> Result<SnapshotHandle, Fault> {
         let previous = self.last_cut.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stored = match self.store(previous.as_ref()).await {
+        let stored = match self.store(previous.as_deref()).await {
             // A chunk of the cut before went with its snapshot, when another was installed meanwhile; or it
             // was found damaged, and is stored anew now.
             Err(StoreError::MissingChunk { .. }) if previous.is_some() => self.store(None).await,
@@ -51,8 +56,10 @@ impl SnapshotBuilder for Builder {
         self.falls_back_to = retention::falls_back_to(&*self.archive, manifest.community, policy)
             .await
             .map_err(|error| storage("the snapshots", error))?;
-        *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(cut);
+        *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(cut));
         let view = &self.captured.view;
+        let (sequence, digest) = (view.sequence(), view.digest());
+        self.roots.push(Root { sequence, digest, root: manifest.state_root });
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
         self.archive
             .prune_history(manifest.community, Sequence(oldest_kept))
@@ -94,8 +101,8 @@ fn fresh(piece: Piece) -> Option<(Hash, Bytes)> {
 
 /// What a manifest's opaque log id holds: consensus' record, whole.
 #[derive(Serialize, Deserialize)]
-struct LogRecord {
-    position: Option<Position>,
+pub(crate) struct LogRecord {
+    pub(crate) position: Option<Position>,
 }
 
 fn manifest(captured: &Captured, chunks: Vec<ChunkRef>, fingerprint: Option<Hash>) -> Manifest {

@@ -6,6 +6,7 @@ mod build;
 mod community;
 mod compile_child;
 mod dev;
+mod doctor;
 mod export;
 mod history;
 mod import;
@@ -63,6 +64,7 @@ pub(crate) enum Verb {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Status(status::Status),
+    Doctor(doctor::Doctor),
     Bench(bench::Bench),
 }
 
@@ -95,6 +97,7 @@ impl Verb {
             Self::Backup(backup) => backup.run(context).await,
             Self::Restore(restore) => restore.run(context).await,
             Self::Status(status) => status.run(context).await,
+            Self::Doctor(doctor) => doctor.run(context).await,
             Self::Bench(bench) => bench.run(context).await,
         }
     }

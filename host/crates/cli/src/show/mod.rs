@@ -3,6 +3,7 @@
 
 pub(crate) mod blob;
 pub(crate) mod community;
+pub(crate) mod doctor;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod nodes;

@@ -273,3 +273,6 @@ impl Claim for SnapshotMessage {
         Vote::from(self.vote).leader_id.node_id
     }
 }
+
+#[cfg(test)]
+mod golden;

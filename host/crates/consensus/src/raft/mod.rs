@@ -18,6 +18,7 @@ mod records;
 mod server;
 mod start;
 mod status;
+mod stored;
 mod tail;
 mod types;
 
@@ -28,6 +29,7 @@ pub use founding::founding;
 pub(crate) use log::READ_BYTES_MAX;
 pub(crate) use server::{RaftService, method};
 pub(crate) use start::{GroupParts, start};
+pub(crate) use stored::{stored_entry, stored_log, stored_members};
 
 use crate::port::Group;
 

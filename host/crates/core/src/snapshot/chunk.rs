@@ -149,6 +149,32 @@ pub fn read_chunk(bytes: &[u8]) -> Result<Vec<(Bytes, Bytes)>, ChunkError> {
     Ok(pairs)
 }
 
+/// Where the pairs of two chunks part that begin at the same place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairDifference {
+    /// The stored key, keyspace byte first: the smaller one if they differ in that.
+    pub key: Bytes,
+    /// Its value in the one; none if it has no such key.
+    pub own: Option<Bytes>,
+    /// Its value in the other.
+    pub other: Option<Bytes>,
+}
+
+/// The first pair in which two chunks differ; none if the shorter one is a beginning of the other.
+///
+/// # Errors
+/// [`ChunkError`] when one cannot be read.
+pub fn first_difference(own: &[u8], other: &[u8]) -> Result<Option<PairDifference>, ChunkError> {
+    let mut pairs = read_chunk(own)?.into_iter().zip(read_chunk(other)?);
+    let Some(((key, own), (other_key, other))) = pairs.find(|(own, other)| own != other) else {
+        return Ok(None);
+    };
+    let of = |mine: &Bytes, value: Bytes, least: &Bytes| (mine == least).then_some(value);
+    let least = key.clone().min(other_key.clone());
+    let (own, other) = (of(&key, own, &least), of(&other_key, other, &least));
+    Ok(Some(PairDifference { key: least, own, other }))
+}
+
 fn write_pair(bytes: Vec<u8>, key: &Bytes, value: &Bytes) -> Vec<u8> {
     postcard::to_extend(&(key, value), bytes).expect("encoding to memory cannot fail")
 }

@@ -7,7 +7,10 @@
 use super::chunk::{Chunk, ChunkRef, chunk_from};
 use crate::state::State;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 /// A state that was cut into chunks.
 #[derive(Clone, Debug)]
@@ -28,6 +31,36 @@ impl Cut {
     #[must_use]
     pub fn chunks(&self) -> Vec<ChunkRef> {
         self.chunks.values().copied().collect()
+    }
+
+    /// Encodes and hashes the first chunk that begins beyond `after` again (none: the first of all);
+    /// none when there is none. A state never changes: what comes out is another chunk only if memory
+    /// is not what it was. States that come later share that memory wherever nothing was written, and
+    /// their cuts keep the old chunk there, so this is how such damage is found.
+    #[must_use]
+    pub fn recheck(&self, after: Option<&Bytes>) -> Option<Rechecked> {
+        let beyond = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (first, &known) = self.chunks.range::<Bytes, _>((beyond, Bound::Unbounded)).next()?;
+        Some(Rechecked { first: first.clone(), known, found: chunk_from(&self.state, first).0 })
+    }
+}
+
+/// A chunk of a cut that was encoded again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rechecked {
+    /// The stored key at which it begins.
+    pub first: Bytes,
+    /// What it was when it was cut.
+    pub known: ChunkRef,
+    /// What the state gives now.
+    pub found: Chunk,
+}
+
+impl Rechecked {
+    /// Whether it is what it was.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.found.reference() == self.known
     }
 }
 

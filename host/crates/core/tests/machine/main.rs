@@ -6,6 +6,7 @@ mod activation;
 mod agreement;
 mod faults;
 mod importing;
+mod memory;
 mod operations;
 mod policy;
 mod sessions;

@@ -85,6 +85,10 @@ impl Stage {
             }
             for record in DirectoryView(&view).communities() {
                 let Some(leader) = node.leader_status(record.id).await else { return false };
+                // Until then a quorum of the voters before counts too.
+                if !leader.are_members_settled {
+                    return false;
+                }
                 let voters: Vec<ReplicaId> = leader
                     .members
                     .iter()

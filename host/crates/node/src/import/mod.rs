@@ -47,7 +47,7 @@ use althing_core::{
     view::View,
 };
 use bytes::Bytes;
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long all nodes may take to have what the community begins with.
 const IN_PLACE_PATIENCE: Duration = Duration::from_secs(600);
@@ -241,6 +241,7 @@ impl Node {
             archive: self.shared().store.archive.clone(),
             fingerprint: Some(self.engine().fingerprint()),
             last_cut: LastCut::default(),
+            roots: Arc::default(),
             falls_back_to: 0,
         };
         let built = builder.build().await.map_err(|fault| refuse::fault(&fault))?;

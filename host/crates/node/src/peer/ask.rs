@@ -9,7 +9,7 @@ use althing_core::{
 };
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Typed questions to peers; cheap to clone.
 #[derive(Clone)]
@@ -60,6 +60,30 @@ impl Peers {
             .await
             .map_err(|error| refuse::peer(&error))?;
         answer(&body)
+    }
+
+    /// Asks each node its questions, `at_most` in one message, and pairs them with what came back. A node
+    /// that does not answer, or not to all of a message, has said nothing.
+    pub(crate) async fn ask_each<Q, A>(
+        &self,
+        method: &'static str,
+        questions: BTreeMap<NodeId, Vec<Q>>,
+        at_most: usize,
+        timeout: Duration,
+    ) -> Vec<(Q, A)>
+    where
+        Q: Serialize + Copy + Sync,
+        A: DeserializeOwned,
+    {
+        let parts = questions.iter().flat_map(|(&on, all)| all.chunks(at_most).map(move |part| (on, part)));
+        let asked = parts.map(async |(on, part)| {
+            let told: Result<Vec<Option<A>>, _> =
+                self.ask(on, Lane::Control, CommunityId::SYSTEM, method, &part, timeout).await;
+            let told = told.ok().filter(|told| told.len() == part.len()).unwrap_or_default();
+            let pairs = part.iter().zip(told).filter_map(|(asked, told)| Some((*asked, told?)));
+            pairs.collect::<Vec<_>>()
+        });
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Sets where a node listens; whether that is news.

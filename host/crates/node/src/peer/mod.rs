@@ -51,6 +51,10 @@ pub(crate) mod method {
     pub(crate) const DIGESTS: &str = "node/digests";
     /// [`crate::import::Stage`]: take in what a community to be begins with.
     pub(crate) const STAGE: &str = "node/stage";
+    /// A list of [`super::DigestAt`]; answers a list of `Option<RootTestimony>`, one for each.
+    pub(crate) const ROOTS: &str = "node/roots";
+    /// A sequence, to a node with a replica; answers the manifest of its snapshot there, if it keeps one.
+    pub(crate) const MANIFEST: &str = "node/manifest";
 }
 
 /// Commands for the leader, in their order.
@@ -116,7 +120,7 @@ pub(crate) struct Hold {
     pub(crate) sources: Vec<NodeId>,
 }
 
-/// What is this replica's digest there?
+/// What is this replica's digest, or its state root, there?
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct DigestAt {
     pub(crate) community: CommunityId,
@@ -129,6 +133,13 @@ pub(crate) struct DigestAt {
 pub(crate) struct Testimony {
     pub(crate) sequence: Sequence,
     pub(crate) digest: Hash,
+}
+
+/// What a replica's state was where it cut a snapshot, from its own execution.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct RootTestimony {
+    pub(crate) digest: Hash,
+    pub(crate) root: Hash,
 }
 
 /// A node wants to join.

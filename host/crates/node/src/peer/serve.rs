@@ -16,7 +16,7 @@ use crate::{
 use althing_consensus::peers::{PeerError, PeerHandler, PeerStream};
 use althing_core::{
     codec,
-    ids::{CommunityId, Hash, NodeId},
+    ids::{CommunityId, Hash, NodeId, Sequence},
     refusal::{Code, Refusal},
 };
 use async_trait::async_trait;
@@ -78,6 +78,8 @@ impl Server {
             method::HAS_LEFT => encode(self.node.has_left(decode(body)?).await),
             method::DIGESTS => encode(Ok(node.digests_here(&decode::<Vec<DigestAt>>(body)?))),
             method::STAGE => encode(node.stage(community, decode(body)?).await),
+            method::ROOTS => encode(Ok(node.roots_here(&decode::<Vec<DigestAt>>(body)?))),
+            method::MANIFEST => encode(self.manifest(community, decode(body)?).await),
             other => {
                 Err(Refusal::new(Code::BadRequest, format!("this node does not know the method {other:?}")))
             }
@@ -98,6 +100,12 @@ impl Server {
         let chunk =
             self.node.shared().store.archive.chunk(hash).await.map_err(|error| refuse::store(&error))?;
         chunk.ok_or_else(|| Refusal::new(Code::Internal, format!("chunk {hash} is not here any more")))
+    }
+
+    async fn manifest(&self, community: CommunityId, at: Sequence) -> Result<Option<Bytes>, Refusal> {
+        let stored = self.node.shared().store.archive.snapshots(community).await;
+        let stored = stored.map_err(|error| refuse::store(&error))?;
+        Ok(stored.into_iter().find(|record| record.sequence == at).map(|record| record.manifest))
     }
 
     async fn component(&self, wanted: ComponentPiece) -> Result<Piece, Refusal> {

@@ -2,6 +2,8 @@
 //! more, clients go on, and a rebuild heals it. Real nodes over memory, in virtual time; the hook that
 //! flips the byte exists in these tests only.
 
+mod state;
+
 use crate::{
     Addresses, Birth, Consistency, Identity, Node, NodeOptions, Placement, ReplicaStatus, Role, Timing,
     replica::Replica,
@@ -47,6 +49,8 @@ impl Tamper {
     }
 }
 
+/// How long an operation may go without an answer.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const GUILD: &str = "guild";
 /// Each is another course of the same story.
 const SEEDS: std::ops::Range<u64> = 0..3;
@@ -172,28 +176,40 @@ impl Stage {
         }
     }
 
-    /// Adds to the tale, through one node after the other until it is answered.
+    /// Adds to the tale.
     pub(crate) async fn tell(&mut self) {
-        self.number += 1;
         let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
+        self.say(&[word]).await;
+    }
+
+    /// Submits an operation, through one node after the other until it is answered.
+    async fn say(&mut self, steps: &[Step]) {
+        self.number += 1;
         let operation = Operation {
             session: self.session,
             number: OperationNumber(self.number),
             acknowledged: OperationNumber(self.number - 1),
             after: OperationNumber(0),
             actor: Actor::default(),
-            payload: script(&[word]),
+            payload: script(steps),
         };
-        loop {
+        let began = self.runtime.monotonic();
+        let mut last = None;
+        while self.runtime.monotonic() - began < ANSWER_PATIENCE {
             for (node, _) in self.nodes.values() {
                 let told = node.submit(GUILD, vec![operation.clone()]).await;
                 match told.unwrap_or_else(|refusal| vec![Err(refusal)]).remove(0) {
                     Ok(_) => return,
-                    Err(refusal) => assert_ne!(refusal.code.retry(), Retry::Never, "{refusal:?}"),
+                    Err(refusal) => {
+                        assert_ne!(refusal.code.retry(), Retry::Never, "{refusal:?}");
+                        last = Some(refusal);
+                    }
                 }
             }
             self.runtime.sleep(Duration::from_millis(50)).await;
         }
+        let replicas = futures::future::join_all(self.nodes.keys().map(|&id| self.replica(id))).await;
+        panic!("nobody answers: {last:?}; {replicas:#?}");
     }
 
     /// Changes a replica's state, lets clients go on, and waits until it is noticed; how long that took.
@@ -257,6 +273,13 @@ fn evidence(folder: &Path) -> serde_json::Value {
     serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
 }
 
+/// The names of an object's fields, sorted.
+fn names(object: &serde_json::Value) -> String {
+    let mut names: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
 /// The whole story, with a follower or the leader as the victim.
 async fn story(runtime: Runtime, is_leader: bool) {
     let mut stage = Stage::set(runtime, 3).await;
@@ -277,6 +300,9 @@ async fn story(runtime: Runtime, is_leader: bool) {
     let new = stage.leader().await;
     assert_ne!(new, victim);
     let told = evidence(&stage.evidence(victim));
+    let fields = "agreed_up_to community compared_at majority_digest name node own_digest own_transition replica why \
+                  witness_node witness_transition";
+    assert_eq!(names(&told), fields, "a format that people keep");
     let (own, theirs) = (&told["own_transition"], &told["witness_transition"]);
     assert_eq!(own["sequence"], theirs["sequence"], "{told}");
     assert_ne!(own["writes"], theirs["writes"], "{told}");

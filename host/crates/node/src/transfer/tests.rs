@@ -88,8 +88,8 @@ impl Town {
         let applied = AppliedState { position, membership: None };
         let captured = Captured { view: machine.view(), applied };
         let archive = self.archive.clone();
-        let last_cut = Arc::default();
-        let mut builder = Builder { captured, archive, fingerprint: None, last_cut, falls_back_to: 0 };
+        let (last_cut, roots) = Default::default();
+        let mut builder = Builder { captured, archive, fingerprint: None, last_cut, roots, falls_back_to: 0 };
         builder.build().await.unwrap()
     }
 

@@ -113,6 +113,20 @@ impl OpenError {
             Self::Directory { .. } | Self::Locked { .. } | Self::Newer { .. } | Self::Sqlite { .. } => None,
         }
     }
+
+    /// The same said of another path: what was found in a copy is true of the file it was made of.
+    pub(super) fn about(mut self, original: &Path) -> Self {
+        match &mut self {
+            Self::Directory { path, .. }
+            | Self::Locked { path, .. }
+            | Self::Foreign { path }
+            | Self::Newer { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::Lost { path, .. }
+            | Self::Sqlite { path, .. } => original.clone_into(path),
+        }
+        self
+    }
 }
 
 /// What a file is to be.
@@ -164,14 +178,43 @@ impl Database {
             close_as_found(writer, path).await;
             return Err(error);
         }
-        let readers = SqlitePoolOptions::new()
-            .max_connections(readers)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .test_before_acquire(false)
-            .connect_lazy_with(reader_options(path));
-        Ok(Self { writer, readers })
+        Ok(Self { writer, readers: pool(reader_options(path), readers) })
     }
+
+    /// Connections to a file that is only looked at: nothing is written, locked or created, not even
+    /// SQLite's own files beside it. The file must be there, and nobody may write it meanwhile; what
+    /// SQLite's WAL beside it holds is not seen. It is checked as [`Self::open`] does; none if that would
+    /// change it: make it a file of a store, or bring it up to the newest format.
+    pub(super) async fn look(
+        path: &Path,
+        format: &Format,
+        readers: u32,
+    ) -> Result<Option<SqlitePool>, OpenError> {
+        check_header(path)?;
+        let failed = |error| opening(path, error);
+        let options = reader_options(path).immutable(true);
+        let mut connection = options.clone().connect().await.map_err(failed)?;
+        let checked = match is_new(&mut connection).await.map_err(failed) {
+            Ok(true) => Ok(None),
+            Ok(false) => check(&mut connection, path, format).await.map(|version| {
+                let is_newest = version == format.newest();
+                is_newest.then(|| pool(options, readers))
+            }),
+            Err(error) => Err(error),
+        };
+        // It was only read: there is nothing to lose.
+        let _ = connection.close().await;
+        checked
+    }
+}
+
+fn pool(options: SqliteConnectOptions, connections: u32) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
 }
 
 /// Closes a file that is not to be used, and leaves it as it was found: the last connection to close
@@ -243,16 +286,32 @@ async fn prepare(
     marked: u64,
 ) -> Result<(), OpenError> {
     let failed = |error| opening(path, error);
-    let application_id = number(writer, "PRAGMA application_id").await.map_err(failed)?;
-    let version = number(writer, "PRAGMA user_version").await.map_err(failed)?;
-    let tables = number(writer, "SELECT count(*) FROM sqlite_schema").await.map_err(failed)?;
-    let is_empty = (application_id, version, tables) == (0, 0, 0);
-    if is_empty && marked > 0 {
-        return Err(OpenError::Lost { path: path.to_owned(), found: 0, marked });
-    }
-    if is_empty {
+    if is_new(writer).await.map_err(failed)? {
+        if marked > 0 {
+            return Err(OpenError::Lost { path: path.to_owned(), found: 0, marked });
+        }
         return bring_up(writer, format, 0).await.map_err(failed);
     }
+    let version = check(writer, path, format).await?;
+    match version < format.newest() {
+        true => bring_up(writer, format, version).await.map_err(failed),
+        false => Ok(()),
+    }
+}
+
+/// Whether nobody has made anything of a file.
+async fn is_new(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    let application_id = number(connection, "PRAGMA application_id").await?;
+    let version = number(connection, "PRAGMA user_version").await?;
+    let tables = number(connection, "SELECT count(*) FROM sqlite_schema").await?;
+    Ok((application_id, version, tables) == (0, 0, 0))
+}
+
+/// Checks that a file is whole and ours; its format.
+async fn check(connection: &mut SqliteConnection, path: &Path, format: &Format) -> Result<i64, OpenError> {
+    let failed = |error| opening(path, error);
+    let application_id = number(connection, "PRAGMA application_id").await.map_err(failed)?;
+    let version = number(connection, "PRAGMA user_version").await.map_err(failed)?;
     if application_id != format.application_id {
         return Err(OpenError::Foreign { path: path.to_owned() });
     }
@@ -260,14 +319,11 @@ async fn prepare(
         return Err(OpenError::Newer { path: path.to_owned(), found: version, known: format.newest() });
     }
     let found: String =
-        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *writer).await.map_err(failed)?;
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
     if found != "ok" {
         return Err(OpenError::Damaged { path: path.to_owned(), what: found });
     }
-    match version < format.newest() {
-        true => bring_up(writer, format, version).await.map_err(failed),
-        false => Ok(()),
-    }
+    Ok(version)
 }
 
 /// Makes the newest format of the one that the file has; 0: of nothing.
@@ -351,7 +407,7 @@ mod tests {
             page_bytes: 8192,
             checkpoint_pages: 77,
         };
-        let open = async |format: &Format| Database::open(&path, format, 1).await;
+        let open = async |format: &Format| Database::open(&path, format, 1, 0).await;
         let first = open(&format).await.unwrap();
         first.readers.close().await;
         first.writer.close().await.unwrap();

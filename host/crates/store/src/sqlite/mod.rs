@@ -9,6 +9,7 @@ mod archive;
 mod database;
 mod directory;
 mod health;
+pub mod inspect;
 mod remains;
 mod wal;
 

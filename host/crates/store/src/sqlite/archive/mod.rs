@@ -7,6 +7,7 @@
 mod chunks;
 mod condemned;
 mod history;
+mod look;
 mod pinned;
 mod pins;
 mod snapshots;
@@ -23,6 +24,7 @@ use althing_core::ids::{CommunityId, Hash, Sequence};
 use async_trait::async_trait;
 use bytes::Bytes;
 use history::Tails;
+pub(super) use look::{ArchiveFile, look};
 use pins::Pins;
 use sqlx::SqlitePool;
 use std::{

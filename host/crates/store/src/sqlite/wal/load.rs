@@ -40,7 +40,7 @@ pub(super) async fn checked(
 /// Reads what the file holds, and checks that every record is what was written, that no log has a gap
 /// and that every segment follows the one it was written behind. Entries are not read: each segment
 /// has its hash, which is checked when it is.
-async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Loaded, OpenError> {
+pub(super) async fn load(connection: &mut SqliteConnection, path: &Path) -> Result<Loaded, OpenError> {
     let mut states = groups(connection, path).await?;
     let mut progress = progress(connection).await.map_err(|error| opening(path, error))?;
     let mut tips = BTreeMap::new();
@@ -107,7 +107,7 @@ async fn progress(connection: &mut SqliteConnection) -> Result<Progress, sqlx::E
 }
 
 /// What is wrong if a log is not the one that was marked.
-async fn check_mark(
+pub(super) async fn check_mark(
     connection: &mut SqliteConnection,
     path: &Path,
     found: Progress,

@@ -79,21 +79,34 @@ impl MarkFile {
     pub(super) fn open(directory: &Directory) -> Result<Self, OpenError> {
         let path = directory.file(NAME);
         let failed = |source| OpenError::Directory { path: path.clone(), source };
-        let has_store = ["wal.db", "archive.db"].iter().any(|file| directory.file(file).exists());
+        let has_store = has_store(&directory.file(""));
         let mut options = OpenOptions::new();
         options.read(true).write(true);
         match options.open(&path) {
             Ok(file) => Self::read(file, &path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && has_store => {
-                let what = "it is missing: whether wal.db has lost something cannot be told".to_owned();
-                Err(OpenError::Damaged { path: path.clone(), what })
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && has_store => Err(missing(path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Before wal.db: a log without a mark is never a new one.
                 begin(directory)?;
                 Self::read(options.open(&path).map_err(failed)?, &path)
             }
             Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// What is marked in a directory; none where there is no store yet. Makes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(super) fn look(directory: &Path) -> Result<Option<Progress>, OpenError> {
+        let path = directory.join(NAME);
+        match File::open(&path) {
+            Ok(file) => Ok(Some(Self::read(file, &path)?.marked)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(OpenError::Directory { path, source: error })
+            }
+            Err(_) if has_store(directory) => Err(missing(path)),
+            Err(_) => Ok(None),
         }
     }
 
@@ -145,6 +158,16 @@ pub(in super::super) fn begin(directory: &Directory) -> Result<(), OpenError> {
     };
     made().map_err(|source| OpenError::Directory { path: path.clone(), source })?;
     directory.sync()
+}
+
+/// Whether a directory has a store, or what was left of one.
+fn has_store(directory: &Path) -> bool {
+    ["wal.db", "archive.db"].iter().any(|file| directory.join(file).exists())
+}
+
+fn missing(path: PathBuf) -> OpenError {
+    let what = "it is missing: whether wal.db has lost something cannot be told".to_owned();
+    OpenError::Damaged { path, what }
 }
 
 fn slot(progress: Progress) -> [u8; SLOT_BYTES] {
@@ -282,6 +305,12 @@ mod tests {
         assert_eq!(
             Hash(slot[48..].try_into().unwrap()).to_string(),
             "feaaa625a48a284fb4e7a4cc61c6eb4091e923eea65f184863598d3418728a4d"
+        );
+        assert_eq!(parse(&slot), Some(Progress { number: 258, hash: Hash([7; 32]) }));
+        let next = Progress { number: 258, hash: Hash([7; 32]) }.next();
+        assert_eq!(
+            (next.number, next.hash.to_string()),
+            (259, "202f7e331537f7afaf63e60b5c0527568e7b94b0b47e4f6f69570f99a1f79391".to_owned())
         );
         for bit in 0..SLOT_BYTES * 8 {
             let mut flipped = slot;

@@ -7,6 +7,7 @@
 
 mod load;
 mod logs;
+mod look;
 mod mark;
 mod plan;
 mod script;
@@ -27,6 +28,7 @@ use althing_core::ids::CommunityId;
 use async_trait::async_trait;
 use bytes::Bytes;
 use logs::{Found, Logs};
+pub(super) use look::{LogFile, Marked, look, marked};
 pub(super) use mark::begin as begin_mark;
 use mark::{MarkFile, Marker};
 use plan::{AllRecords, Change, Command, Records, Waiter};

@@ -223,6 +223,25 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_of_records_never_changes_and_covers_their_group() {
+        let bytes = |text: &'static [u8]| Some(Bytes::from_static(text));
+        let whole = Records {
+            vote: bytes(b"vote"),
+            committed: bytes(b"committed"),
+            purged: Some((258, Bytes::from_static(b"purged"))),
+        };
+        assert_eq!(
+            whole.hash(CommunityId(3)).to_string(),
+            "eac70c7a09c6489a3793f3da135ab8d20af8532dae4d2a2ab19601318e0fdad6"
+        );
+        assert_eq!(
+            Records::default().hash(CommunityId(3)).to_string(),
+            "6414239ce6210033dd1e9495b2f07986cd5dae6740214639e04f4ba5b0aa011d"
+        );
+        assert_ne!(whole.hash(CommunityId(3)), whole.hash(CommunityId(4)));
+    }
+
+    #[test]
     fn entries_cut_in_the_same_drain_are_never_written() {
         let (plan, _) = plan(vec![append(5..9, "old"), Change::Truncate { from: 7 }, append(7..8, "new")]);
         let expected = [entries(5..7, "old"), entries(7..8, "new")].concat();

@@ -133,6 +133,7 @@ mod tests {
             b"three",
         ];
         assert_eq!(segment[HEAD_BYTES..], [&BEFORE.0[..], &tail.concat()].concat());
+        assert_eq!(decode(CommunityId(3), 7, 9, segment.clone().into()).unwrap(), entries());
         let hash = Hash(segment[1..HEAD_BYTES].try_into().unwrap());
         assert_eq!(link(&segment[..LINK_BYTES]), Some(Link { hash, before: BEFORE }));
         assert_eq!(
