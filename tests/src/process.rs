@@ -38,10 +38,12 @@ fn profile() -> PathBuf {
     above_this(2).file_name().expect("it lies in the target directory").into()
 }
 
-/// The test's binary is `target/PROFILE/deps/NAME`.
+/// A test's binary is `target/PROFILE/deps/NAME`, a program's `target/PROFILE/NAME`.
 fn above_this(levels: usize) -> PathBuf {
     let this = std::env::current_exe().expect("a process knows its binary");
-    this.ancestors().nth(levels).expect("a test's binary lies in target/PROFILE/deps").to_path_buf()
+    let is_test = this.parent().is_some_and(|folder| folder.ends_with("deps"));
+    let levels = if is_test { levels } else { levels - 1 };
+    this.ancestors().nth(levels).expect("a binary lies in the target directory").to_path_buf()
 }
 
 /// A process. Dropping it kills it.
