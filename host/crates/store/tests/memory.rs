@@ -87,3 +87,29 @@ fn without_crash_semantics_a_crash_takes_nothing() {
     assert!(matches!(told.lock().unwrap()[..], [Ok(())]));
     assert_eq!(block_on(memory.crash().store().wal.state(GROUP)).unwrap().held, Some((1, 1)));
 }
+
+#[test]
+fn a_power_cut_amid_writing_keeps_a_prefix_of_what_was_not_synced() {
+    for reached in 0..=4 {
+        let (memory, told) = (MemoryStore::with_crash_semantics(), Told::default());
+        let wal = memory.store().wal;
+        for index in 1..=3 {
+            block_on(wal.append(GROUP, entry(index), tell(&told))).unwrap();
+        }
+        let left = memory.crash_amid(reached, 0).store().wal;
+        let held = block_on(left.state(GROUP)).unwrap().held;
+        let last = reached.min(3) as u64;
+        assert_eq!(held, (last > 0).then_some((1, last)));
+        assert!(told.lock().unwrap().iter().all(Result::is_err), "nobody was told that it is durable");
+    }
+}
+
+#[test]
+fn an_imagined_disk_is_told_when_somebody_waits_for_it() {
+    let (memory, told) = (MemoryStore::with_crash_semantics(), Told::default());
+    let wal = memory.store().wal;
+    block_on(wal.append(GROUP, entry(1), tell(&told))).unwrap();
+    block_on(memory.written());
+    memory.sync();
+    assert!(matches!(told.lock().unwrap()[..], [Ok(())]));
+}
