@@ -26,7 +26,7 @@ use std::{
 };
 
 /// The fact under which it is remembered.
-const FACT: &str = "distrusted";
+pub(crate) const FACT: &str = "distrusted";
 /// How often to look whether a fresh replica can be had.
 const EVERY: Duration = Duration::from_secs(1);
 /// A directory in which nothing happens for so long has lost its quorum, or this node: every node says that

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use std::time::Duration;
 
 /// The fact by which it is remembered.
-const FACT: &str = "left";
+pub(crate) const FACT: &str = "left";
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(1);
 /// How often to ask, as long as it is not to leave.

@@ -137,6 +137,8 @@ impl Subject<'_> {
         });
         seen.found.quarantined = quarantined.map(|quarantined| quarantined.why.clone());
         seen.stored.quarantined.clone_from(&seen.found.quarantined);
+        let distrusted = seen.found.replica.and_then(|here| self.facts.distrust.of(self.id, here));
+        seen.stored.distrusted = distrusted.map(|distrusted| distrusted.why.clone());
     }
 
     async fn archive(&self, archive: &InspectedArchive, seen: &mut Seen, progress: &mut impl FnMut(String)) {

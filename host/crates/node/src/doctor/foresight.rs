@@ -67,6 +67,8 @@ pub enum NodeForesight {
 pub(super) struct Stored {
     pub(super) is_hosted: bool,
     pub(super) quarantined: Option<String>,
+    /// Why it must never run again, if it must not.
+    pub(super) distrusted: Option<String>,
     /// Newest first.
     pub(super) snapshots: Vec<StoredSnapshot>,
     /// The last purged index of its log.
@@ -101,7 +103,7 @@ impl Foresight {
         if !stored.is_hosted {
             return Self::LeftOver;
         }
-        if let Some(why) = &stored.log_damage {
+        if let Some(why) = stored.distrusted.as_ref().or(stored.log_damage.as_ref()) {
             return Self::ComesBackFresh { why: why.clone() };
         }
         let purged = stored.purged;
@@ -164,6 +166,7 @@ const OLDER: &str =
     "start the newer version of althing that wrote it, or restore a backup made before the upgrade";
 const ANOTHER: &str = "choose another data directory, or move the file away";
 const TRY_AGAIN: &str = "see to the disk and the rights on it, and start it again";
+const LEFT: &str = "keep the directory as long as you like; a node on an empty one can join with `--join`";
 const NEW_NODE: &str = "move the data directory away, and let the node come back as a new one with `--join`; with no other \
                         node left, restore a backup";
 
@@ -180,6 +183,13 @@ impl NodeForesight {
                 }
                 _ => Self::Ends { why, remedy: TRY_AGAIN },
             };
+        }
+        if findings.has_left {
+            let why = "this node has left its cluster for good".to_owned();
+            return Self::Ends { why, remedy: LEFT };
+        }
+        if let Some(damage) = findings.damages.iter().find(|damage| damage.place.contains("\"distrusted\"")) {
+            return Self::Ends { why: damage.to_string(), remedy: NEW_NODE };
         }
         let Some(identity) = &findings.identity else {
             let unreadable = findings.damages.iter().find(|damage| damage.place.contains("\"identity\""));
@@ -356,6 +366,8 @@ mod tests {
         let mut stored = stored(vec![snapshot(80, 90, None)], None, Some(100));
         stored.log_damage = Some("its vote cannot be read".to_owned());
         assert!(said(&stored).starts_with("does not vote with its log (its vote"));
+        stored.distrusted = Some("its log was lost".to_owned());
+        assert!(said(&stored).starts_with("does not vote with its log (its log was lost"));
         stored.quarantined = Some("it differs".to_owned());
         assert!(said(&stored).contains("quarantined"));
         stored.quarantined = None;

@@ -13,6 +13,8 @@ pub use foresight::{Foresight, NodeForesight};
 use crate::{
     community::Hosted,
     directory::record::NodeRecord,
+    distrust::{self, Distrust},
+    farewell,
     identity::{self, Identity},
     node, quarantine,
     quarantine::Quarantined,
@@ -43,6 +45,8 @@ pub struct Look {
 pub struct Findings {
     /// Who the node is; none before it belongs to a cluster, or when that cannot be read.
     pub identity: Option<Identity>,
+    /// Whether the node has left its cluster for good.
+    pub has_left: bool,
     /// The nodes that it knew when it last ran.
     pub nodes: Vec<NodeRecord>,
     /// The communities of which there is anything, ascending.
@@ -130,6 +134,9 @@ impl Findings {
         facts.hosted = self.fact(archive, node::HOSTED_FACT, learned).await.unwrap_or_default();
         let forgotten = "a replica that was found to differ from the others would serve again: rebuild it";
         facts.quarantined = self.fact(archive, quarantine::FACT, forgotten).await.unwrap_or_default();
+        let unknown = "which replicas must not run here again cannot be told: the node does not start";
+        facts.distrust = self.fact(archive, distrust::FACT, unknown).await.unwrap_or_default();
+        self.has_left = matches!(archive.fact(farewell::FACT).await, Ok(Some(_)));
         facts
     }
 
@@ -211,6 +218,7 @@ struct Facts {
     identity: Option<Identity>,
     hosted: Vec<Hosted>,
     quarantined: Vec<Quarantined>,
+    distrust: Distrust,
 }
 
 /// The name of the file that an error is about.

@@ -4,7 +4,9 @@
 
 use super::{Findings, Foresight, Look, NodeForesight};
 use crate::{
-    Addresses, Birth, Identity, Node, NodeOptions, Placement, Role, Timing, identity, node, quarantine,
+    Addresses, Birth, Identity, Node, NodeOptions, Placement, Role, Timing,
+    distrust::{self, Distrust, Distrusted},
+    farewell, identity, node, quarantine,
     quarantine::Quarantined,
 };
 use althing_consensus::{memory::MemoryNetwork, runtime::Runtime};
@@ -456,4 +458,36 @@ async fn a_log_that_has_lost_something_is_told_with_what_is_left_of_it() {
     assert_eq!(guild(&found).snapshots.len(), 2, "the archive is told all the same");
     let told = start(copy.path(), Birth::Restart).await.err().unwrap();
     assert!(told.contains("must not vote"), "{told}");
+}
+
+#[tokio::test]
+async fn a_replica_that_is_distrusted_comes_back_fresh_and_a_node_that_has_left_does_not() {
+    let distrusted = |id| {
+        let why = "its log was lost".to_owned();
+        let mut distrust = Distrust::default();
+        distrust.add(id, Distrusted { replica: ReplicaId(1), name: GUILD.to_owned(), why });
+        codec::encode(&distrust).into()
+    };
+    let with = async |fact: &'static str, value: Bytes| {
+        let folder = left()
+            .await
+            .altered(async |part| match part {
+                Part::Fact(name, _) if name == quarantine::FACT => Some(Part::Fact(fact, value.clone())),
+                part => Some(part),
+            })
+            .await;
+        findings(folder.path(), false).await
+    };
+    let guild = with(distrust::FACT, distrusted(CommunityId(1))).await;
+    let Foresight::ComesBackFresh { why } = foretold(&guild) else { panic!("{:?}", foretold(&guild)) };
+    assert_eq!(why, "its log was lost");
+    assert_eq!(guild.on_start, Some(NodeForesight::Serves(NodeId(1))), "the others run");
+    let system = with(distrust::FACT, distrusted(CommunityId::SYSTEM)).await;
+    assert!(matches!(system.on_start, Some(NodeForesight::ComesBackFresh { .. })), "{:?}", system.on_start);
+    let unreadable = with(distrust::FACT, Bytes::from_static(b"what?")).await;
+    assert!(!unreadable.is_sound());
+    assert!(matches!(unreadable.on_start, Some(NodeForesight::Ends { .. })), "{:?}", unreadable.on_start);
+    let gone = with(farewell::FACT, Bytes::new()).await;
+    let Some(NodeForesight::Ends { why, .. }) = gone.on_start else { panic!("{:?}", gone.on_start) };
+    assert!(why.contains("left its cluster for good"));
 }
