@@ -173,7 +173,13 @@ async fn a_data_directory_that_is_damaged_foreign_or_newer_is_refused() {
         spoil(&copy.join(file));
         (copy.clone(), copy.join(file))
     };
-    for file in ["wal.db", "archive.db"] {
+    let foreign_log = ["is not the file that was written", "knows no other node that could take it back"];
+    let damaged_log = ["is damaged", "must not vote with that"];
+    let foreign_archive = ["is not a file of an Althing store", "archive.db"];
+    let damaged_archive = ["is damaged", "come back as a new replica"];
+    for (file, foreign_words, damaged_words) in
+        [("wal.db", foreign_log, damaged_log), ("archive.db", foreign_archive, damaged_archive)]
+    {
         // SQLite keeps the format's number in the header of the file.
         let newer = |path: &Path| overwrite(path, 60, &9999_u32.to_be_bytes());
         let (copy, path) = spoilt(&format!("newer-{file}"), file, &newer);
@@ -182,7 +188,7 @@ async fn a_data_directory_that_is_damaged_foreign_or_newer_is_refused() {
 
         let foreign = |path: &Path| fs::write(path, "Dear diary, today I lost my node.").unwrap();
         let (copy, path) = spoilt(&format!("foreign-{file}"), file, &foreign);
-        serve(&copy, &[]).await.must_fail(1, &[text(&path), "is not a file of an Althing store"]);
+        serve(&copy, &[]).await.must_fail(1, &[text(&path), foreign_words[0], foreign_words[1]]);
 
         let damage = |path: &Path| {
             let half = fs::metadata(path).unwrap().len() / 8192 * 4096;
@@ -190,7 +196,7 @@ async fn a_data_directory_that_is_damaged_foreign_or_newer_is_refused() {
         };
         let (copy, path) = spoilt(&format!("damaged-{file}"), file, &damage);
         let told = serve(&copy, &[]).await;
-        told.must_fail(1, &[text(&path), "is damaged", "come back as a new replica"]);
+        told.must_fail(1, &[text(&path), damaged_words[0], damaged_words[1]]);
     }
     // What was copied from is as good as ever.
     cluster.restart(1).await;

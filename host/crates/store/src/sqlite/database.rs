@@ -100,8 +100,8 @@ impl OpenError {
     #[must_use]
     pub fn of_log(&self) -> Option<String> {
         let log = |path: &Path| {
-            let name = path.file_name()?.to_str()?;
-            name.starts_with("wal.").then(|| name.to_owned())
+            let is_log = path.file_name()?.to_str()?.starts_with("wal.");
+            is_log.then(|| path.display().to_string())
         };
         match self {
             Self::Lost { path, found, marked } => Some(format!(
