@@ -377,15 +377,18 @@ impl Node {
     /// There is none; or there is none as far as this node knows, and the directory cannot be asked.
     pub(crate) async fn resolve(&self, name: &str) -> Result<CommunityId, Refusal> {
         match self.find(name) {
-            Err(refusal) if refusal.code == Code::NoCommunity => {
-                let directory = self.view_at(self.system(), Consistency::Linearizable);
-                match self.runtime().timeout(DIRECTORY_PATIENCE, directory).await {
-                    Some(Ok(_)) => self.find(name),
-                    _ => Err(refusal),
-                }
-            }
+            Err(refusal) if refusal.code == Code::NoCommunity => match self.catch_up_with_directory().await {
+                true => self.find(name),
+                false => Err(refusal),
+            },
             found => found,
         }
+    }
+
+    /// Brings the directory here up to now; false when that cannot be done in time.
+    pub(crate) async fn catch_up_with_directory(&self) -> bool {
+        let directory = self.view_at(self.system(), Consistency::Linearizable);
+        matches!(self.runtime().timeout(DIRECTORY_PATIENCE, directory).await, Some(Ok(_)))
     }
 
     /// The community itself, if it exists as far as this node knows.

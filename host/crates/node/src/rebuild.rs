@@ -47,7 +47,13 @@ impl Node {
         let fresh = match only {
             Some(replica) => self.replace_replica(id, on, replica).await?,
             None => {
-                let here = replica_on(&self.record(id)?, on)?;
+                let mut here = replica_on(&self.record(id)?, on);
+                if here.is_err() {
+                    // The directory here may lag, as it does after a restart.
+                    self.catch_up_with_directory().await;
+                    here = replica_on(&self.record(id)?, on);
+                }
+                let here = here?;
                 match self.is_coming(id, on, here, &leader).await? {
                     true => here,
                     false => self.replace_replica(id, on, here).await?,
