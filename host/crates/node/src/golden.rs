@@ -341,7 +341,13 @@ fn what_nodes_answer_each_other_keeps_its_encoding() {
     };
     check("answer/join", &good(joined));
     check("answer/digests", &good(vec![None, Some(Testimony { sequence: Sequence(300), digest: HASH })]));
-    check("answer/roots", &good(vec![None, Some(RootTestimony { digest: HASH, root: Hash([8; 32]) })]));
+    check(
+        "answer/roots",
+        &good(vec![
+            None,
+            Some(RootTestimony { digest: HASH, time: Timestamp::new(5, 1), root: Hash([8; 32]) }),
+        ]),
+    );
     check("answer/manifest", &good(Some(b("manifest"))));
 }
 

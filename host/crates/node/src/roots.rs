@@ -2,7 +2,10 @@
 //! stands for what was done, a root for what is there: memory that nobody has touched since it was damaged
 //! shows in the root alone.
 
-use althing_core::ids::{Hash, Sequence};
+use althing_core::{
+    ids::{Hash, Sequence},
+    time::Timestamp,
+};
 use std::{
     collections::VecDeque,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -17,6 +20,9 @@ pub(crate) struct Root {
     pub(crate) sequence: Sequence,
     /// The digest there.
     pub(crate) digest: Hash,
+    /// The community's time there. It names the batch: one that makes no transition, because it repeats or
+    /// is refused, leaves sequence and digest as they are and changes the state all the same.
+    pub(crate) time: Timestamp,
     /// The hash of the chunk list that the state was cut into.
     pub(crate) root: Hash,
 }
@@ -59,10 +65,14 @@ impl Roots {
 #[cfg(test)]
 mod tests {
     use super::{KEPT_MAX, Root, Roots};
-    use althing_core::ids::{Hash, Sequence};
+    use althing_core::{
+        ids::{Hash, Sequence},
+        time::Timestamp,
+    };
 
     fn root(sequence: u64, byte: u8) -> Root {
-        Root { sequence: Sequence(sequence), digest: Hash([1; 32]), root: Hash([byte; 32]) }
+        let (digest, time) = (Hash([1; 32]), Timestamp::new(sequence, 0));
+        Root { sequence: Sequence(sequence), digest, time, root: Hash([byte; 32]) }
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl SnapshotBuilder for Builder {
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(cut));
         let view = &self.captured.view;
         let (sequence, digest) = (view.sequence(), view.digest());
-        self.roots.push(Root { sequence, digest, root: manifest.state_root });
+        self.roots.push(Root { sequence, digest, time: view.time(), root: manifest.state_root });
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
         self.archive
             .prune_history(manifest.community, Sequence(oldest_kept))

@@ -1,8 +1,9 @@
-//! Comparing state roots: what voters cut at the same sequence must be the same state, and not only the
+//! Comparing state roots: what voters cut after the same batch must be the same state, and not only the
 //! same history.
 //!
-//! A snapshot falls due at the same sequences everywhere, but not every replica cuts each: one that
-//! hurries skips some, and an operator may ask one for a snapshot anywhere. So a root that too few others
+//! A snapshot falls due at the same sequences everywhere, but not every replica cuts each, and not always
+//! after the same batch: one that hurries skips some, an operator or the scrub may ask one for a snapshot
+//! anywhere, and batches that make no transition lie between. So a root that too few others
 //! have is asked for again, ever more seldom, and given up at last. Where the digests differ too, that is
 //! for the digests to judge: they say which transition was the first.
 
@@ -123,8 +124,11 @@ fn votes(
 ) -> BTreeMap<ReplicaId, Option<(NodeId, RootTestimony)>> {
     let vote = |(&voter, &on): (&ReplicaId, &NodeId)| {
         let told = match voter == here.hosted.replica {
-            true => Some(RootTestimony { digest: own.digest, root: own.root }),
-            false => told.get(&(here.id(), voter, own.sequence)).copied(),
+            true => Some(RootTestimony { digest: own.digest, time: own.time, root: own.root }),
+            // Cut after another batch at that sequence, it is another state by right.
+            false => {
+                told.get(&(here.id(), voter, own.sequence)).filter(|told| told.time == own.time).copied()
+            }
         };
         (voter, told.map(|told| (on, told)))
     };
@@ -152,8 +156,8 @@ impl Node {
             if !here.is_quarantined() && here.must_run().is_err() {
                 return None;
             }
-            let Root { digest, root, .. } = here.roots.at(asked.sequence)?;
-            Some(RootTestimony { digest, root })
+            let Root { digest, time, root, .. } = here.roots.at(asked.sequence)?;
+            Some(RootTestimony { digest, time, root })
         };
         questions.iter().take(QUESTIONS_MAX).map(testimony).collect()
     }

@@ -12,6 +12,7 @@ use althing_core::{
     actor::Actor,
     batch::Command,
     ids::{CommunityId, Hash, NodeId, ReplicaId, Sequence},
+    time::Timestamp,
     transition::Transition,
 };
 use bytes::Bytes;
@@ -139,6 +140,7 @@ pub(crate) struct Testimony {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct RootTestimony {
     pub(crate) digest: Hash,
+    pub(crate) time: Timestamp,
     pub(crate) root: Hash,
 }
 

@@ -185,6 +185,15 @@ impl Stage {
     /// Submits an operation, through one node after the other until it is answered.
     async fn say(&mut self, steps: &[Step]) {
         self.number += 1;
+        self.ask(steps).await;
+    }
+
+    /// Submits the last operation again, as a client does that had no answer.
+    async fn repeat(&self, steps: &[Step]) {
+        self.ask(steps).await;
+    }
+
+    async fn ask(&self, steps: &[Step]) {
         let operation = Operation {
             session: self.session,
             number: OperationNumber(self.number),

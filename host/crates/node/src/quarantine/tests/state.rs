@@ -204,3 +204,35 @@ fn a_snapshot_that_one_replica_alone_cuts_harms_nobody() {
         stage.close().await;
     });
 }
+
+/// What lies between the cuts makes no transition, and changes the state: the time, and whoever expired.
+#[test]
+fn cuts_at_one_sequence_after_other_batches_are_not_held_against_each_other() {
+    for seed in SEEDS {
+        simulate(seed, async |runtime| {
+            let mut stage = Stage::set(runtime, 3).await;
+            let step = [Step::Set(quiet(1), Bytes::from_static(b"once"))];
+            stage.say(&step).await;
+            for id in [1, 2, 3] {
+                stage.repeat(&step).await;
+                stage.must_agree().await;
+                stage.node(id).create_snapshot(GUILD).await.unwrap();
+            }
+            let at = |id| {
+                let node = stage.node(id);
+                let here = node.hosted(node.find(GUILD).unwrap()).unwrap();
+                here.roots.at(here.view().sequence()).expect("it was just cut")
+            };
+            let (first, last) = (at(1), at(3));
+            assert_eq!((first.sequence, first.digest), (last.sequence, last.digest), "one history");
+            assert!(first.root != last.root && first.time < last.time, "and not one state");
+            stage.runtime.sleep(Duration::from_secs(5)).await;
+            let mut nodes = stage.nodes.values();
+            assert!(
+                nodes.all(|(node, _)| node.quarantined().is_empty()),
+                "nothing is wrong with any of them"
+            );
+            stage.close().await;
+        });
+    }
+}
