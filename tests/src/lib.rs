@@ -21,4 +21,5 @@ pub mod replicas;
 pub mod sim;
 pub mod simulated;
 pub mod skip;
+pub mod surfaces;
 pub mod wait;

@@ -7,6 +7,7 @@
 mod check;
 mod demo;
 mod fix;
+mod fuzz;
 mod libtest;
 mod reducers;
 mod sim;
@@ -36,6 +37,8 @@ enum Verb {
     Check,
     /// Repairs what can be repaired without thinking: formatting and simple lints.
     Fix,
+    /// Looks for bytes that break what takes bytes from outside. Needs a nightly compiler.
+    Fuzz(fuzz::Arguments),
     /// Builds every reducer and test guest to a component under target/components.
     Reducers,
     /// Whole clusters in virtual time, shaken by everything that can go wrong.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Check => check::run(),
         Verb::Fix => fix::run(),
+        Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Reducers => reducers::run(),
         Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Tidy => tidy::run(),

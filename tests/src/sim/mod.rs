@@ -81,11 +81,17 @@ impl Programs {
     pub fn load() -> Self {
         Self { counter: components::component("counter"), recount: components::component("recount") }
     }
+
+    /// What communities begin with.
+    #[must_use]
+    pub fn counter(&self) -> Bytes {
+        self.counter.clone()
+    }
 }
 
 /// One engine for all runs, so that a component is compiled once. It shapes no course: what it gives
 /// is the same from memory, from the cache and from the compiler.
-fn engine() -> Engine {
+pub(crate) fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let cache_dir = Some(target().join("compiled"));
     let made = || Engine::new(EngineOptions { cache_dir, ..EngineOptions::default() });

@@ -29,6 +29,8 @@ use std::{
 
 /// How long a healthy cluster may take to make a program the law.
 const ACTIVATE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a healthy cluster may take to have its first leader.
+const ELECTION_PATIENCE: Duration = Duration::from_secs(2);
 /// Most changes that are on their way to a disk and may or may not get there in a power cut.
 const AMID_MAX: usize = 8;
 
@@ -114,6 +116,8 @@ impl World {
             let birth = if id == 1 { Birth::Bootstrap } else { join };
             world.up(id, MemoryStore::with_crash_semantics(), birth).await;
         }
+        // A node that is alone has not been waited for by any that joined.
+        world.runtime.sleep(ELECTION_PATIENCE).await;
         for number in 0..plan.communities {
             world.found(number, component).await;
         }
@@ -158,7 +162,9 @@ impl World {
         let mut policy = Policy::default();
         policy.retention.snapshot_transitions = self.plan.snapshot_transitions;
         // Three replicas, not always on the same nodes.
-        let on = (0..3).map(|place| NodeId((number as u64 + place) % self.plan.nodes + 1)).collect();
+        let on = (0..3.min(self.plan.nodes))
+            .map(|place| NodeId((number as u64 + place) % self.plan.nodes + 1))
+            .collect();
         node.create_community(community(number), Placement::Nodes(on), Timing::LAN, policy)
             .await
             .expect("a healthy cluster creates a community");

@@ -30,8 +30,9 @@ pub mod serve;
 mod snapshots;
 mod submit_stream;
 mod subscribe;
+mod undecodable;
 mod upload;
 mod watched;
 
 pub use gate::{Believing, Gate};
-pub use serve::{ServeError, ServeOptions, serve};
+pub use serve::{ServeError, ServeOptions, Services, serve, services};

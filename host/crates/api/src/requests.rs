@@ -6,6 +6,7 @@
 
 use crate::{
     door::Door,
+    undecodable,
     watched::{Seen, Watched},
 };
 use axum::{
@@ -33,7 +34,7 @@ pub(crate) async fn see(State(door): State<Arc<Door>>, request: Request, next: N
     let shown_id = id.to_str().unwrap_or_default();
     let span = tracing::info_span!("api", method = path, id = shown_id, code = Empty);
     let seen = Seen::new(path, span.clone());
-    let response = next.run(request).instrument(span).await;
+    let response = undecodable::mended(next.run(request).instrument(span).await);
     let (mut parts, body) = response.into_parts();
     let body = Watched::new(&parts, body, seen);
     parts.headers.insert(REQUEST_ID, id);

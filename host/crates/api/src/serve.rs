@@ -103,13 +103,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr().map_err(ServeError::Listener)?;
-    let recorder = scrape::recorder().ok_or(ServeError::Metrics)?;
     warn_beyond_loopback(address);
-    let (close, closing) = watch::channel(false);
-    let door = Arc::new(Door::new(node, options.gate, closing));
-    let reporter = HealthReporter::new();
-    health::report(&reporter, door.node.is_ready()).await;
-    let routes = routes(&door, &reporter, recorder.clone())?;
+    let Services { routes, door, close, reporter, recorder } = services(node, options.gate).await?;
     let stop = async {
         shutdown.await;
         close.send_replace(true);
@@ -130,6 +125,32 @@ pub async fn serve(
         never = health::follow(&door, reporter) => match never {},
         never = scrape::upkeep(&door.node, &recorder) => match never {},
     }
+}
+
+/// Everything that a node serves, before anybody listens.
+pub struct Services {
+    /// The services: a request in, an answer out.
+    pub routes: Routes,
+    door: Arc<Door>,
+    /// Dropped, it ends every stream.
+    close: watch::Sender<bool>,
+    reporter: HealthReporter,
+    recorder: PrometheusHandle,
+}
+
+/// Everything that a node serves, without a listener: for [`serve`], and for whoever hands requests over in the same
+/// process. Keep it as long as streams shall last.
+///
+/// # Errors
+/// [`ServeError::Metrics`], [`ServeError::Reflection`].
+pub async fn services(node: Node, gate: Arc<dyn Gate>) -> Result<Services, ServeError> {
+    let recorder = scrape::recorder().ok_or(ServeError::Metrics)?;
+    let (close, closing) = watch::channel(false);
+    let door = Arc::new(Door::new(node, gate, closing));
+    let reporter = HealthReporter::new();
+    health::report(&reporter, door.node.is_ready()).await;
+    let routes = routes(&door, &reporter, recorder.clone())?;
+    Ok(Services { routes, door, close, reporter, recorder })
 }
 
 fn warn_beyond_loopback(address: SocketAddr) {

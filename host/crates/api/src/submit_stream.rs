@@ -10,6 +10,7 @@ use crate::{
     door::Door,
     pipeline::{self, Work},
     refused::bounded,
+    undecodable,
 };
 use althing_core::{batch::Operation, refusal::Refusal};
 use althing_node::Submitted;
@@ -39,7 +40,8 @@ pub(crate) fn open(
 ) -> Result<BoxStream<'static, Result<v1::SubmitStreamResponse, Status>>, Refusal> {
     let place = door.stream()?;
     let (metadata, _, requests) = request.into_parts();
-    let requests = closing::until(door.closing(), requests.boxed());
+    let requests = requests.map(|request| request.map_err(undecodable::said)).boxed();
+    let requests = closing::until(door.closing(), requests);
     let work = Submitting { door: door.clone(), metadata: Arc::new(metadata) };
     let answers = pipeline::run(requests, work);
     let answers = answers.map(move |answer| {

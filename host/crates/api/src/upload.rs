@@ -2,7 +2,7 @@
 //!
 //! Nothing is kept beyond what was announced, and nothing is announced beyond the bound.
 
-use crate::{answers, door::Door};
+use crate::{answers, door::Door, undecodable};
 use althing_core::{
     ids::Hash,
     limits::COMPONENT_BYTES_MAX,
@@ -62,7 +62,9 @@ async fn next(
     match door.node.runtime().timeout(PIECE_PATIENCE, parts.next()).await {
         None => Err(late("the next piece", PIECE_PATIENCE)),
         Some(None) => Ok(None),
-        Some(Some(Err(broken))) => Err(status::refusal(&broken)),
+        Some(Some(Err(broken))) => {
+            Err(undecodable::refusal(&broken).unwrap_or_else(|| status::refusal(&broken)))
+        }
         Some(Some(Ok(request))) => match request.part {
             Some(part) => Ok(Some(part)),
             None => Err(Malformed::new("part", "is missing: send the header, then pieces").into()),
