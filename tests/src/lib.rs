@@ -14,6 +14,7 @@ pub mod follower;
 pub mod linear;
 pub mod load;
 pub mod metrics;
+pub mod nth;
 pub mod process;
 pub mod programs;
 pub mod proxy;

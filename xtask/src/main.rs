@@ -9,6 +9,7 @@ mod demo;
 mod fix;
 mod fuzz;
 mod libtest;
+mod nth;
 mod reducers;
 mod sim;
 mod steps;
@@ -39,6 +40,8 @@ enum Verb {
     Fix,
     /// Looks for bytes that break what takes bytes from outside. Needs a nightly compiler.
     Fuzz(fuzz::Arguments),
+    /// Every call by which a store changes a file, made to fail, or to be the last one.
+    Nth(nth::Arguments),
     /// Builds every reducer and test guest to a component under target/components.
     Reducers,
     /// Whole clusters in virtual time, shaken by everything that can go wrong.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Fix => fix::run(),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
+        Verb::Nth(arguments) => nth::run(&arguments),
         Verb::Reducers => reducers::run(),
         Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Tidy => tidy::run(),

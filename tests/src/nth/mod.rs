@@ -1,0 +1,216 @@
+//! Every call that changes a file, made to fail or to be the last one: at the first call, at the second, and so on for
+//! all of them. The idea is SQLite's own (<https://www.sqlite.org/testing.html>, "I/O error testing" and "crash testing").
+//!
+//! A process of its own plays the [`scenario`] on a store on disk, behind `tests/interpose/io.c`, which counts its calls
+//! and does to the chosen one what [`How`] says. What is then on disk is opened without it, and [`judge`]d
+//! against the store's twin in memory: nothing that was acknowledged is missing, nothing is there that was not asked for,
+//! and it goes on from there.
+
+pub mod judge;
+pub mod scenario;
+
+use crate::process::target;
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// How long a play may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The exit code of a process that the interposer ended.
+const ENDED: i32 = 99;
+
+/// What is done to the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum How {
+    /// It fails with an I/O error.
+    Fail,
+    /// It fails because the disk is full.
+    Full,
+    /// It and all that follow fail.
+    Lasting,
+    /// The process ends before it.
+    Crash,
+    /// The process ends when half of it is done.
+    Torn,
+    /// The process ends after it.
+    After,
+}
+
+impl How {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Fail, Self::Full, Self::Lasting, Self::Crash, Self::Torn, Self::After];
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Fail => "fail",
+            Self::Full => "full",
+            Self::Lasting => "lasting",
+            Self::Crash => "crash",
+            Self::Torn => "torn",
+            Self::After => "after",
+        }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.text())
+    }
+}
+
+/// What is tried on: the player, and the interposer.
+pub struct Stage {
+    player: PathBuf,
+    interposer: PathBuf,
+}
+
+/// What a play came to.
+#[derive(Clone, Debug, Default)]
+pub struct Played {
+    /// How many steps were acknowledged.
+    pub acknowledged: usize,
+    /// How many calls there had been when each of them was.
+    pub counts: Vec<u64>,
+    /// How many calls there were.
+    pub calls: u64,
+    /// What kind the chosen one was; 0 if there was none.
+    pub kind: u64,
+    /// Whether it went to its end.
+    pub is_whole: bool,
+    /// What it said.
+    pub words: String,
+}
+
+impl Stage {
+    /// Builds the interposer with the C compiler; `player` is the program that plays the scenario.
+    ///
+    /// # Errors
+    /// There is no compiler, or no way to stand between: said in words.
+    pub fn set(player: &Path) -> Result<Self, String> {
+        let interposer = target().join("althing-io.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("interpose/io.c");
+        let fresh = interposer.with_extension(format!("{}.so", std::process::id()));
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(&fresh)
+            .arg(&source)
+            .args(["-ldl", "-lpthread"])
+            .output()
+            .map_err(|error| format!("no C compiler: {error}"))?;
+        if !built.status.success() {
+            return Err(format!("it cannot be built: {}", String::from_utf8_lossy(&built.stderr)));
+        }
+        fs::rename(&fresh, &interposer).map_err(|error| error.to_string())?;
+        Ok(Self { player: player.to_owned(), interposer })
+    }
+
+    /// How many calls a play makes that nothing happens to.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        let folder = tempfile::tempdir().expect("a folder");
+        let played = self.play(folder.path(), 0, How::Fail).expect("an undisturbed play ends");
+        assert!(played.is_whole && played.calls > 0, "an undisturbed play is whole: {played:?}");
+        played.calls
+    }
+
+    /// One play in `folder`, with something done to one call.
+    ///
+    /// # Errors
+    /// It did not end.
+    pub fn play(&self, folder: &Path, at: u64, how: How) -> Result<Played, String> {
+        let data = folder.join("data");
+        let count = folder.join("count");
+        let words = folder.join("words");
+        fs::write(&count, [0; 16]).map_err(|error| error.to_string())?;
+        let file = fs::File::create(&words).map_err(|error| error.to_string())?;
+        let mut child = Command::new(&self.player)
+            .arg("play")
+            .arg(&data)
+            .arg(&count)
+            .env("LD_PRELOAD", &self.interposer)
+            .env("ALTHING_IO_DIR", &data)
+            .env("ALTHING_IO_COUNT", &count)
+            .env("ALTHING_IO_AT", at.to_string())
+            .env("ALTHING_IO_HOW", how.text())
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().map_err(|error| error.to_string())?)
+            .stderr(file)
+            .spawn()
+            .map_err(|error| format!("the player cannot be started: {error}"))?;
+        let began = Instant::now();
+        let status = loop {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) => break status,
+                None if began.elapsed() > PATIENCE => {
+                    let _ = child.kill();
+                    let _ = child.wait();
+                    let words = fs::read_to_string(&words).unwrap_or_default();
+                    return Err(format!("it did not end within {} s:\n{words}", PATIENCE.as_secs()));
+                }
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        let words = fs::read_to_string(&words).map_err(|error| error.to_string())?;
+        let (calls, kind) = counted(&count)?;
+        let counts: Vec<u64> =
+            words.lines().filter_map(|line| line.strip_prefix("ok ")?.parse().ok()).collect();
+        let ended = status.code();
+        if ended.is_none() || words.contains("panicked") {
+            return Err(format!("it ended with {status}:\n{words}"));
+        }
+        let is_whole = ended == Some(0);
+        if !is_whole && ended != Some(ENDED) && ended != Some(1) {
+            return Err(format!("it ended with {status}:\n{words}"));
+        }
+        Ok(Played { acknowledged: counts.len(), counts, calls, kind, is_whole, words })
+    }
+}
+
+/// What the interposer counted: calls, and the kind of the chosen one.
+///
+/// # Errors
+/// There is no such file.
+pub fn counted(count: &Path) -> Result<(u64, u64), String> {
+    let bytes = fs::read(count).map_err(|error| error.to_string())?;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    Ok((number(0), number(8)))
+}
+
+/// What was tried, and what was found.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// Plays.
+    pub plays: u64,
+    /// Plays in which the chosen call was reached.
+    pub struck: u64,
+    /// What must not be. Empty is good.
+    pub violations: Vec<String>,
+}
+
+/// Plays with something done to call `at`, and looks at what is left.
+pub fn one(stage: &Stage, at: u64, how: How, tally: &mut Tally) {
+    let folder = tempfile::tempdir().expect("a folder");
+    tally.plays += 1;
+    let judged = stage.play(folder.path(), at, how).and_then(|played| {
+        tally.struck += u64::from(played.kind != 0 || (how.ends() && !played.is_whole));
+        judge::judge(&folder.path().join("data"), &played, at, how)
+    });
+    if let Err(violation) = judged {
+        tally.violations.push(format!("call {at}, {how}: {violation}"));
+    }
+}
+
+impl How {
+    /// Whether it ends the process.
+    #[must_use]
+    pub const fn ends(self) -> bool {
+        matches!(self, Self::Crash | Self::Torn | Self::After)
+    }
+}
