@@ -11,10 +11,10 @@ pub mod scenario;
 
 use crate::process::target;
 use std::{
-    fmt, fs,
+    fmt, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// How long a play may take.
@@ -129,34 +129,22 @@ impl Stage {
         let words = folder.join("words");
         fs::write(&count, [0; 16]).map_err(|error| error.to_string())?;
         let file = fs::File::create(&words).map_err(|error| error.to_string())?;
-        let mut child = Command::new(&self.player)
-            .arg("play")
-            .arg(&data)
-            .arg(&count)
-            .env("LD_PRELOAD", &self.interposer)
-            .env("ALTHING_IO_DIR", &data)
-            .env("ALTHING_IO_COUNT", &count)
-            .env("ALTHING_IO_AT", at.to_string())
-            .env("ALTHING_IO_HOW", how.text())
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(file.try_clone().map_err(|error| error.to_string())?)
-            .stderr(file)
-            .spawn()
-            .map_err(|error| format!("the player cannot be started: {error}"))?;
-        let began = Instant::now();
-        let status = loop {
-            match child.try_wait().map_err(|error| error.to_string())? {
-                Some(status) => break status,
-                None if began.elapsed() > PATIENCE => {
-                    let _ = child.kill();
-                    let _ = child.wait();
-                    let words = fs::read_to_string(&words).unwrap_or_default();
-                    return Err(format!("it did not end within {} s:\n{words}", PATIENCE.as_secs()));
-                }
-                None => std::thread::sleep(Duration::from_millis(2)),
-            }
-        };
+        let mut player = tokio::process::Command::new(&self.player);
+        player.arg("play").arg(&data).arg(&count);
+        player.env("LD_PRELOAD", &self.interposer).env("RUST_BACKTRACE", "0");
+        player.env("ALTHING_IO_DIR", &data).env("ALTHING_IO_COUNT", &count);
+        player.env("ALTHING_IO_AT", at.to_string()).env("ALTHING_IO_HOW", how.text());
+        player.stdin(Stdio::null()).stderr(file.try_clone().map_err(|error| error.to_string())?).stdout(file);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let ended = runtime.map_err(|error| error.to_string())?.block_on(async {
+            // Dropped, it is killed.
+            let mut child = player.kill_on_drop(true).spawn()?;
+            tokio::time::timeout(PATIENCE, child.wait()).await.map_err(io::Error::from)?
+        });
+        let status = ended.map_err(|error| {
+            let words = fs::read_to_string(&words).unwrap_or_default();
+            format!("within {} s it did not end: {error}\n{words}", PATIENCE.as_secs())
+        })?;
         let words = fs::read_to_string(&words).map_err(|error| error.to_string())?;
         let (calls, kind) = counted(&count)?;
         let counts: Vec<u64> =
