@@ -10,6 +10,13 @@ use bytes::Bytes;
 const CHUNKS_MAX: usize = 4096;
 /// Most pages of history that come along.
 const PAGES_MAX: usize = 65_536;
+/// Most pieces of a manifest.
+const PIECES_MAX: usize = 64;
+/// What the word to make a community has at most: names of 32 bytes, each with its frame, the sizes of pages,
+/// and a name, nodes and an origin.
+pub(crate) const REQUEST_BYTES_MAX: usize = PIECES_MAX * 34 + PAGES_MAX * 48 + (1 << 20);
+/// What to do about too many hashes or chunks.
+const ASK_AGAIN: &str = "send several requests";
 
 /// Which of some chunks are not here.
 ///
@@ -19,8 +26,8 @@ pub(crate) async fn missing(
     door: &Door,
     request: v1::MissingChunksRequest,
 ) -> Result<v1::MissingChunksResponse, Refusal> {
-    bounded("hashes", request.hashes.len(), CHUNKS_MAX)?;
-    let hashes = request.hashes.iter().map(|name| hash("hashes", name)).collect::<Result<Vec<Hash>, _>>()?;
+    bounded("hashes", request.hashes.len(), CHUNKS_MAX, ASK_AGAIN)?;
+    let hashes = hashes("hashes", &request.hashes)?;
     let missing = door.node.missing_chunks(&hashes).await?;
     let hashes = missing.into_iter().map(|name| Bytes::copy_from_slice(&name.0)).collect();
     Ok(v1::MissingChunksResponse { hashes })
@@ -35,7 +42,7 @@ pub(crate) async fn chunks(
     request: v1::UploadChunksRequest,
 ) -> Result<v1::UploadChunksResponse, Refusal> {
     let _place = door.upload()?;
-    bounded("chunks", request.chunks.len(), CHUNKS_MAX)?;
+    bounded("chunks", request.chunks.len(), CHUNKS_MAX, ASK_AGAIN)?;
     let named = |v1::Chunk { hash: name, body }: v1::Chunk| Ok((hash("chunks.hash", &name)?, body));
     let chunks = request.chunks.into_iter().map(named).collect::<Result<Vec<_>, Malformed>>()?;
     door.node.upload_chunks(chunks).await?;
@@ -51,7 +58,9 @@ pub(crate) async fn community(
     request: v1::ImportCommunityRequest,
 ) -> Result<v1::ImportCommunityResponse, Refusal> {
     let _place = door.upload()?;
-    bounded("history", request.history.len(), PAGES_MAX)?;
+    bounded("history", request.history.len(), PAGES_MAX, "leave the oldest pages out")?;
+    let larger = "upload the manifest in larger pieces";
+    bounded("manifest_pieces", request.manifest_pieces.len(), PIECES_MAX, larger)?;
     let page = |page: v1::HistoryPage| -> Result<ChunkRef, Malformed> {
         Ok(ChunkRef { hash: hash("history.hash", &page.hash)?, bytes: page.bytes })
     };
@@ -64,7 +73,7 @@ pub(crate) async fn community(
         name: fields::community(request.name)?,
         placement: fields::placement(request.voters, request.nodes)?,
         timing: fields::timing(&request.timing)?,
-        manifest: request.manifest,
+        manifest: hashes("manifest_pieces", &request.manifest_pieces)?,
         origin: present("origin", request.origin)?.try_into()?,
         history: History { before, pages },
     };
@@ -72,9 +81,14 @@ pub(crate) async fn community(
     Ok(v1::ImportCommunityResponse { community: Some(answers::community(&door.node, record)) })
 }
 
-fn bounded(field: &'static str, many: usize, max: usize) -> Result<(), Malformed> {
+fn hashes(field: &'static str, names: &[Bytes]) -> Result<Vec<Hash>, Malformed> {
+    names.iter().map(|name| hash(field, name)).collect()
+}
+
+/// Refuses too many of something, and says what to do.
+fn bounded(field: &'static str, many: usize, max: usize, remedy: &str) -> Result<(), Malformed> {
     if many <= max {
         return Ok(());
     }
-    Err(Malformed::new(field, format!("has {many} items, {max} are taken at once: send several requests")))
+    Err(Malformed::new(field, format!("has {many} items, {max} are taken at once: {remedy}")))
 }

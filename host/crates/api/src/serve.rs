@@ -8,7 +8,7 @@ use crate::{
     communities::CommunitiesService,
     door::Door,
     gate::{Believing, Gate},
-    health, probes, requests, scrape,
+    health, import, probes, requests, scrape,
 };
 use althing_core::limits;
 use althing_node::Node;
@@ -37,7 +37,9 @@ use tonic_health::{
 };
 
 /// The largest message that is taken from a client, in bytes.
-const MESSAGE_BYTES_MAX: usize = 8 << 20;
+const MESSAGE_BYTES_MAX: usize = 9 << 20;
+/// What a message has beside what it carries.
+const ENVELOPE_BYTES: usize = 256;
 /// Most requests and streams under way on one connection.
 const CONNECTION_STREAMS_MAX: u32 = 1024;
 /// Bytes that may be under way to us on one stream, and on one connection, before they are read.
@@ -52,6 +54,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const _: () = {
     let configs = (limits::VALIDATORS_MAX + 1) * limits::CONFIG_BYTES_MAX;
     assert!(MESSAGE_BYTES_MAX > configs + (1 << 20), "a message holds any one activation");
+    assert!(MESSAGE_BYTES_MAX >= limits::PAIR_BYTES_MAX + ENVELOPE_BYTES, "a message holds any one chunk");
+    assert!(MESSAGE_BYTES_MAX >= import::REQUEST_BYTES_MAX, "a message holds any one import");
     assert!(MESSAGE_BYTES_MAX > 2 * limits::PAYLOAD_BYTES_MAX, "a message holds any one operation");
 };
 

@@ -20,6 +20,8 @@ use std::time::Duration;
 pub const CHUNKS_MAX: usize = 4096;
 /// Most bytes of chunks that are sent at once, but for a single one.
 pub const CHUNKS_BYTES_MAX: usize = 4 << 20;
+/// Most pages of history that come along with an import.
+pub const HISTORY_PAGES_MAX: usize = 65_536;
 /// How long one request of chunks may take.
 const UPLOAD: Duration = Duration::from_secs(60);
 /// How long all nodes may take to have what the community begins with.
@@ -38,11 +40,12 @@ pub struct NewImport {
     pub timing: String,
     /// Whose state it is.
     pub origin: Origin,
-    /// The encoded manifest of the state, at the origin's sequence.
-    pub manifest: Bytes,
+    /// The pieces of the state's manifest, at the origin's sequence, as [`Admin::upload_manifest`] names them.
+    pub manifest: Vec<Hash>,
     /// The digest before the first transition of the history.
     pub before: Hash,
-    /// The transitions up to the origin's sequence, page by page, uploaded as chunks.
+    /// The transitions up to the origin's sequence, page by page, uploaded as chunks; at most
+    /// [`HISTORY_PAGES_MAX`].
     pub history: Vec<ChunkRef>,
 }
 
@@ -73,6 +76,20 @@ impl Admin {
         Ok(())
     }
 
+    /// Sends an encoded manifest, in as many pieces as it takes, which stay for an hour; their names, in order.
+    ///
+    /// # Errors
+    /// As [`Self::upload_chunks`].
+    pub async fn upload_manifest(&self, manifest: &Bytes) -> Result<Vec<Hash>, CallError> {
+        let mut names = Vec::new();
+        for at in (0..manifest.len()).step_by(CHUNKS_BYTES_MAX) {
+            let piece = Chunk::of(manifest.slice(at..manifest.len().min(at + CHUNKS_BYTES_MAX)));
+            names.push(piece.hash);
+            self.upload_chunks(vec![piece]).await?;
+        }
+        Ok(names)
+    }
+
     /// Makes a community of what was uploaded, and waits until it can be used. Asked again, with the same
     /// name and origin, it answers with what was made.
     ///
@@ -90,9 +107,9 @@ impl Admin {
             nodes: import.nodes.into_iter().map(|node| node.0).collect(),
             timing: import.timing,
             origin: Some(import.origin.into()),
-            manifest: import.manifest,
             history: import.history.into_iter().map(page).collect(),
             digest_before: Bytes::copy_from_slice(&import.before.0),
+            manifest_pieces: import.manifest.iter().map(|name| Bytes::copy_from_slice(&name.0)).collect(),
         };
         let call = |channel, request| async move { stub(channel).import_community(request).await };
         // It is named by its name and origin: a second time finds the first.

@@ -40,7 +40,7 @@ pub use althing_proto::{Consistency, v1};
 pub use community::{Answer, Community, Held, Page, Queried};
 pub use error::{CallError, ConnectError, PipelineError, SubmitError, SubscribeError};
 pub use export::Export;
-pub use import::{CHUNKS_BYTES_MAX, CHUNKS_MAX, NewImport};
+pub use import::{CHUNKS_BYTES_MAX, CHUNKS_MAX, HISTORY_PAGES_MAX, NewImport};
 pub use nodes::{Client, Options};
 pub use pipeline::{Answered, Pipeline};
 pub use session::{Session, Submitted};

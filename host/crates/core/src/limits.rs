@@ -101,9 +101,12 @@ pub const PAIR_BYTES_MAX: usize = 8 << 20;
 /// Most bytes of all chunks of a snapshot: a pair is encoded with the lengths of its key and value,
 /// which no more than doubles it.
 pub const SNAPSHOT_BYTES_MAX: u64 = 2 * STATE_BYTES_MAX;
-/// Most chunks of a snapshot, so that its manifest travels in one piece. Enough for the largest state
+/// Most chunks of a snapshot, so that its manifest travels between nodes in one piece. Enough for the largest state
 /// in chunks of the usual size; for 8 GiB in the smallest that a guest's choice of keys can make.
 pub const SNAPSHOT_CHUNKS_MAX: usize = 512 << 10;
+/// Largest manifest of a snapshot, encoded, in bytes: 36 of each chunk, and a program with all its
+/// configurations.
+pub const MANIFEST_BYTES_MAX: usize = 24 << 20;
 
 const _: () = {
     assert!(BATCH_BYTES_MAX >= 2 * PAYLOAD_BYTES_MAX, "a batch holds any one operation");
@@ -119,6 +122,10 @@ const _: () = {
     assert!(
         SNAPSHOT_CHUNKS_MAX as u64 * (CHUNK_BYTES_MIN + CHUNK_BYTES_MORE) as u64 >= SNAPSHOT_BYTES_MAX,
         "the largest state fits in chunks of the usual size"
+    );
+    assert!(
+        MANIFEST_BYTES_MAX > 36 * SNAPSHOT_CHUNKS_MAX + (VALIDATORS_MAX + 2) * CONFIG_BYTES_MAX,
+        "any manifest is within its bound"
     );
     assert!(SESSION_WINDOW_MAX <= EXPIRED_RECORDS_PER_BATCH_MAX, "a session expires within one batch");
     assert!(TIMER_PAYLOAD_BYTES_MAX <= PAYLOAD_BYTES_MAX, "a timer's payload is an operation's at most");

@@ -137,6 +137,7 @@ impl Community {
             last_cut: last_cut.clone(),
             roots: roots.clone(),
             sources: sources.clone(),
+            mender: shared.mender.clone(),
             #[cfg(test)]
             tamper: shared.tamper.clone(),
         };

@@ -9,6 +9,7 @@ use crate::{
     digests::Digests,
     feed::Feed,
     guests::GuestThreads,
+    mend::Mender,
     refuse,
     replica::{Decoded, Executed, Loader, Replica},
     retention,
@@ -57,6 +58,7 @@ pub(crate) struct Executor {
     pub(crate) last_cut: LastCut,
     pub(crate) roots: Arc<Roots>,
     pub(crate) sources: Sources,
+    pub(crate) mender: Mender,
     #[cfg(test)]
     pub(crate) tamper: crate::quarantine::tests::Tamper,
 }
@@ -125,7 +127,9 @@ impl StateMachine for Executor {
         if manifest.community != self.community {
             return Err(Fault::new(format!("a snapshot of community {} was offered", manifest.community)));
         }
-        let (machine, applied) = snapshots::restore(&*self.archive, &snapshot.manifest, engine).await?;
+        // What was here already was not fetched, and the disk may have changed it since.
+        let machine = self.mender.restore(&manifest, engine, &(self.sources)()).await?;
+        let applied = snapshots::applied(&manifest)?;
         // What was cut before has nothing in common with the state to come, and its chunks may go now.
         *self.last_cut.lock().unwrap_or_else(PoisonError::into_inner) = None;
         retention::keep(&*self.archive, &manifest, &machine.policy().retention)

@@ -10,7 +10,6 @@
 use crate::{
     community::{Hosted, Shared},
     execute::Sources,
-    mend::Mender,
     refuse,
     snapshots::{NotRestored, restore, storage},
 };
@@ -124,12 +123,12 @@ impl Start<'_> {
 
     /// A snapshot that the log reaches down to, with the chunks that it lacks from peers.
     async fn with_peers(&self, damage: Fault) -> Result<(Machine, AppliedState), Fault> {
-        let Shared { runtime, mender, .. } = self.shared;
+        let runtime = &self.shared.runtime;
         let began = runtime.monotonic();
         tracing::warn!(community = %self.id, "no snapshot can be used: peers are asked for what is damaged");
         loop {
             for record in self.records.iter().filter(|record| self.is_reached(record)) {
-                if !self.mend(mender, record).await? {
+                if !self.complete(record, began).await? {
                     continue;
                 }
                 match self.restore(record).await {
@@ -143,7 +142,7 @@ impl Start<'_> {
                     }
                 }
             }
-            if runtime.monotonic() - began > MEND_PATIENCE {
+            if runtime.monotonic() - began >= MEND_PATIENCE {
                 let what = format!(
                     "no snapshot of the community can be used, its log begins behind entry {}, and no peer has \
                      what is damaged: {REBUILD}",
@@ -155,13 +154,15 @@ impl Start<'_> {
         }
     }
 
-    /// Fetches what a snapshot lacks; whether it lacks nothing now.
-    async fn mend(&self, mender: &Mender, record: &SnapshotRecord) -> Result<bool, Fault> {
+    /// Fetches what a snapshot lacks, as long as patience lasts; whether it lacks nothing now.
+    async fn complete(&self, record: &SnapshotRecord, began: Duration) -> Result<bool, Fault> {
+        let Shared { runtime, mender, .. } = self.shared;
         let Ok(manifest) = Manifest::decode(&record.manifest) else { return Ok(false) };
-        let named: Vec<_> = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
-        let missing = self.shared.store.archive.missing_chunks(&named).await;
-        let missing = missing.map_err(|error| storage("chunks", error))?;
-        let left = mender.mend(self.id, missing, &(self.sources)()).await;
-        Ok(left.map_err(|error| storage("chunks", error))?.is_empty())
+        let left = MEND_PATIENCE.saturating_sub(runtime.monotonic() - began);
+        let sources = (self.sources)();
+        match runtime.timeout(left, mender.complete(&manifest, &sources)).await {
+            None => Ok(false),
+            Some(completed) => completed.map_err(|error| storage("chunks", error)),
+        }
     }
 }

@@ -43,6 +43,7 @@ mod reconcile;
 mod refuse;
 mod relocate;
 mod replica;
+mod reread;
 mod retention;
 mod retire;
 mod roots;

@@ -1,16 +1,20 @@
 //! Chunks from peers, for those that are missing or damaged here.
 //!
-//! What comes is verified before it is stored, and whoever sent something else is passed over: any peer
-//! will do, since a chunk's name is the hash of its bytes.
+//! What comes is verified before it is stored, and any peer will do, since a chunk's name is the hash of its
+//! bytes. Whoever hangs or lies is asked for little, or for nothing more, as in a transfer ([`Givers`]).
 
-use crate::peer::{ask::Peers, method};
-use althing_consensus::peers::Lane;
+use crate::{
+    peer::ask::Peers,
+    refuse,
+    snapshots::{self, NotRestored, storage},
+    transfer::Givers,
+};
 use althing_core::{
     ids::{CommunityId, Hash, NodeId},
-    snapshot::ChunkRef,
+    machine::Machine,
+    snapshot::{ChunkRef, Manifest},
 };
 use althing_store::port::{Archive, StoreError};
-use bytes::Bytes;
 use futures::StreamExt as _;
 use std::{sync::Arc, time::Duration};
 
@@ -18,6 +22,10 @@ use std::{sync::Arc, time::Duration};
 const CHUNKS_AT_ONCE: usize = 8;
 /// How long a peer may take for one.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(5);
+/// Hashes that the archive is asked about at a time.
+const HASHES_AT_ONCE: usize = 4096;
+/// How often what is found damaged in a snapshot is fetched before it is given up.
+const MENDED_MAX: usize = 2;
 
 /// Fetches chunks; cheap to clone.
 #[derive(Clone)]
@@ -31,6 +39,45 @@ impl Mender {
         Self { archive, peers }
     }
 
+    /// As [`snapshots::machine`]; what is found damaged is fetched, and then it is tried again.
+    ///
+    /// # Errors
+    /// As [`snapshots::machine`]: damaged, when nobody has what is.
+    pub(crate) async fn restore(
+        &self,
+        manifest: &Manifest,
+        engine: Hash,
+        from: &[NodeId],
+    ) -> Result<Machine, NotRestored> {
+        for _ in 0..MENDED_MAX {
+            let fault = match snapshots::machine(&*self.archive, manifest, engine).await {
+                Err(NotRestored::Damaged(fault)) => fault,
+                restored => return restored,
+            };
+            let (community, sequence) = (manifest.community, manifest.sequence);
+            tracing::error!(%community, %sequence, fault = refuse::chain(&fault), "a snapshot is damaged: peers are asked");
+            let completed = self.complete(manifest, from).await;
+            if !completed.map_err(|error| NotRestored::Refused(storage("chunks", error)))? {
+                return Err(NotRestored::Damaged(fault));
+            }
+        }
+        snapshots::machine(&*self.archive, manifest, engine).await
+    }
+
+    /// Fetches the chunks of a snapshot that are missing or condemned; whether it lacks none now. Dropped at
+    /// one of its waits, it has stored some.
+    ///
+    /// # Errors
+    /// When storage fails.
+    pub(crate) async fn complete(&self, manifest: &Manifest, from: &[NodeId]) -> Result<bool, StoreError> {
+        let named: Vec<Hash> = manifest.chunks.iter().map(|chunk| chunk.hash).collect();
+        let mut missing = Vec::new();
+        for hashes in named.chunks(HASHES_AT_ONCE) {
+            missing.extend(self.archive.missing_chunks(hashes).await?);
+        }
+        Ok(self.mend(manifest.community, missing, from).await?.is_empty())
+    }
+
     /// Fetches these chunks from whichever peer has them, and stores them; those that none has. Dropped at
     /// one of its waits, it has stored some.
     ///
@@ -42,12 +89,16 @@ impl Mender {
         chunks: Vec<Hash>,
         from: &[NodeId],
     ) -> Result<Vec<Hash>, StoreError> {
+        let Some((&first, others)) = from.split_first() else { return Ok(chunks) };
+        let givers = Givers::of_anything(first, others.iter().copied());
+        let fetch = async |hash| {
+            let is_it = |bytes: &[u8]| ChunkRef::of(bytes).hash == hash;
+            (hash, givers.fetch(&self.peers, community, hash, CHUNK_TIMEOUT, is_it).await)
+        };
+        let mut fetched = futures::stream::iter(chunks).map(fetch).buffer_unordered(CHUNKS_AT_ONCE);
         let mut left = Vec::new();
-        let mut fetched = futures::stream::iter(chunks)
-            .map(async |hash| (hash, self.fetch(community, hash, from).await))
-            .buffered(CHUNKS_AT_ONCE);
-        while let Some((hash, bytes)) = fetched.next().await {
-            match bytes {
+        while let Some((hash, found)) = fetched.next().await {
+            match found {
                 Some((bytes, from)) => {
                     self.archive.put_chunks(vec![(hash, bytes)]).await?;
                     metrics::counter!("althing_chunks_mended_total").increment(1);
@@ -57,23 +108,5 @@ impl Mender {
             }
         }
         Ok(left)
-    }
-
-    async fn fetch(&self, community: CommunityId, hash: Hash, from: &[NodeId]) -> Option<(Bytes, NodeId)> {
-        for &node in from {
-            let asked = self.peers.ask(node, Lane::Bulk, community, method::CHUNK, &hash, CHUNK_TIMEOUT);
-            let bytes: Bytes = match asked.await {
-                Ok(bytes) => bytes,
-                Err(refusal) => {
-                    tracing::debug!(chunk = %hash, %node, %refusal, "a peer does not help");
-                    continue;
-                }
-            };
-            if ChunkRef::of(&bytes).hash == hash {
-                return Some((bytes, node));
-            }
-            tracing::warn!(chunk = %hash, %node, "a peer sent other bytes than asked for");
-        }
-        None
     }
 }

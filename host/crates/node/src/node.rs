@@ -146,7 +146,7 @@ impl Node {
         }
         peers.set_address(identity.node, &options.addresses.peer);
         let archive = &*options.store.archive;
-        let mut quarantined = quarantine::remembered(archive).await.map_err(StartError::Store)?;
+        let mut quarantined = quarantine::remembered(archive, &identity).await.map_err(StartError::Store)?;
         let distrust = Distrust::remembered(archive).await.map_err(StartError::Store)?;
         must_be_trusted(&identity, &quarantined, &distrust).map_err(StartError::Fault)?;
         // If there is one, it is of a replica from which this node has come back.

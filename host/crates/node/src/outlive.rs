@@ -4,6 +4,7 @@
 //! A chunk is named by its content, so whatever the old replica was, what is right is right. Each is read and
 //! checked first: one that the disk has changed is left behind, to be fetched.
 
+use crate::reread::{Reread, reread};
 use althing_core::{ids::CommunityId, snapshot::Manifest};
 use althing_store::port::{Archive, StoreError};
 
@@ -11,7 +12,7 @@ use althing_store::port::{Archive, StoreError};
 /// [`Archive::missing_chunks`] says.
 ///
 /// # Errors
-/// When the store cannot be read.
+/// When the list of snapshots cannot be read, or the store is closed.
 pub(crate) async fn outlive(archive: &dyn Archive, community: CommunityId) -> Result<(), StoreError> {
     let newest = archive.snapshots(community).await?.into_iter().next();
     let Some(manifest) = newest.and_then(|newest| Manifest::decode(&newest.manifest).ok()) else {
@@ -19,7 +20,7 @@ pub(crate) async fn outlive(archive: &dyn Archive, community: CommunityId) -> Re
     };
     let mut whole = Vec::with_capacity(manifest.chunks.len());
     for chunk in manifest.chunks {
-        if archive.chunk(chunk.hash).await?.is_some_and(|bytes| chunk.names(&bytes)) {
+        if let Reread::Sound(_) = reread(archive, chunk.hash).await? {
             whole.push(chunk.hash);
         }
     }

@@ -3,9 +3,13 @@
 //!
 //! From the moment that it knows, it answers nothing: no read, no proposal, no peer that compares. It
 //! hands leadership over if it has it, and its group stops. That is remembered, so that a restart does
-//! not bring it back; the evidence is kept, in the log and as a file; `althing member rebuild` ends it.
+//! not bring it back ([`remembered`]); the evidence is kept, in the log and as a file; `althing member rebuild`
+//! ends it.
 
+mod record;
 pub(crate) mod state;
+
+pub(crate) use record::{remembered, suspects};
 
 use crate::{
     community::{Community, Hosted},
@@ -19,7 +23,6 @@ use althing_core::{
     ids::{CommunityId, Hash, NodeId, ReplicaId, Sequence},
     transition::Transition,
 };
-use althing_store::port::{Archive, StoreError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -28,7 +31,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 pub(crate) const FACT: &str = "quarantined";
 /// How long handing leadership over may take before the group is stopped all the same.
 const HAND_OVER_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long one page of evidence may take.
+/// How long one page, manifest or chunk of evidence may take.
 const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Transitions compared at a time for evidence.
 const PAGE: u32 = 256;
@@ -65,16 +68,6 @@ pub(crate) struct Difference {
 
 /// The quarantined replicas of a node, by community.
 pub(crate) type QuarantinedHere = BTreeMap<CommunityId, Quarantined>;
-
-/// What is remembered of them.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) async fn remembered(archive: &dyn Archive) -> Result<QuarantinedHere, StoreError> {
-    let record = archive.fact(FACT).await?;
-    let all: Vec<Quarantined> = record.and_then(|record| codec::decode(&record).ok()).unwrap_or_default();
-    Ok(all.into_iter().map(|quarantined| (quarantined.community, quarantined)).collect())
-}
 
 impl Node {
     /// The replicas here that are quarantined.

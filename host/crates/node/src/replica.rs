@@ -195,8 +195,9 @@ impl Replica {
         self.machine.release()
     }
 
-    /// A snapshot falls due at the first batch end at which the history crosses a multiple of the
-    /// policy's number, so at the same sequence on every replica; or after so many bytes of log.
+    /// A snapshot falls due at the first batch end at which the history crosses a multiple of the policy's
+    /// number, which is at the same sequence on every replica; or after so many bytes of log, counted from the
+    /// last one that fell due here since the replica was started, and so at other places on other replicas.
     fn note_growth(&mut self, before: u64, bytes: u64) {
         let policy = self.machine.policy().retention.clone();
         self.wal_bytes += bytes;

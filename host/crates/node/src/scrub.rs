@@ -4,13 +4,20 @@
 //! A damaged chunk is condemned and fetched from a peer. If none has it, a fresh snapshot is cut of the
 //! state in memory, which puts everything in place that the state still holds; older snapshots that are
 //! damaged go then, unless they are pinned. A damaged component is fetched from a peer. Damaged history is
-//! told of: the transitions are with the other replicas. The log is not read here: its hash chain is checked
-//! whenever it is opened or read.
+//! told of: the transitions are with the other replicas. So is what the store cannot read at all, for what it
+//! cannot read it cannot replace: it is passed by, in every round. The log is not read here: its hash chain is
+//! checked whenever it is opened or read.
 
-use crate::{community::Community, node::Node, refuse, snapshots};
+use crate::{
+    community::Community,
+    node::Node,
+    refuse,
+    reread::{Reread, reread},
+    snapshots,
+};
 use althing_core::{
     ids::{CommunityId, Hash, NodeId, Sequence},
-    snapshot::{ChunkRef, Manifest},
+    snapshot::Manifest,
 };
 use althing_store::port::{Archive, StoreError};
 use serde::{Deserialize, Serialize};
@@ -49,7 +56,8 @@ pub struct ScrubStatus {
     pub rounds: u64,
     /// Bytes hashed.
     pub bytes: u64,
-    /// Chunks, components, manifests and runs of history that were found damaged, each time they were.
+    /// Chunks, components, manifests and runs of history that were found damaged or could not be read, each
+    /// time they were.
     pub found: u64,
     /// Chunks and components that are whole again.
     pub mended: u64,
@@ -94,10 +102,7 @@ pub(crate) async fn run(node: Node) {
     loop {
         match scrubber.round().await {
             Ok(()) => node.scrub().lock().rounds += 1,
-            Err(StoreError::Closed) => return,
-            Err(error) => {
-                tracing::warn!(error = refuse::chain(&error), "what is stored could not be read through")
-            }
+            Err(_closed) => return,
         }
         scrubber.pause().await;
     }
@@ -135,16 +140,37 @@ impl Scrubber {
         }
     }
 
-    /// Reads everything once.
+    /// Reads everything once. What cannot be read is told of and counted, and the rest is read all the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`], and no other.
     async fn round(&mut self) -> Result<(), StoreError> {
-        self.mend().await?;
-        self.chunks().await?;
-        self.components().await?;
+        let mended = self.mend().await;
+        self.passed("mending", mended)?;
+        let chunks = self.chunks().await;
+        self.passed("chunk", chunks)?;
+        let components = self.components().await;
+        self.passed("component", components)?;
         for community in self.communities() {
-            self.manifests(community).await?;
-            self.history(community).await?;
+            let manifests = self.manifests(community).await;
+            self.passed("manifest", manifests)?;
+            let history = self.history(community).await;
+            self.passed("history", history)?;
         }
-        self.mend().await
+        let mended = self.mend().await;
+        self.passed("mending", mended)
+    }
+
+    /// Counts an error with which a part of the round has ended, and goes on to the next, unless it is the
+    /// store that has ended.
+    fn passed(&self, kind: &'static str, done: Result<(), StoreError>) -> Result<(), StoreError> {
+        match done {
+            Err(error) if !matches!(error, StoreError::Closed) => {
+                self.found(kind, &refuse::chain(&error));
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Every community that has something here.
@@ -160,24 +186,41 @@ impl Scrubber {
             after = Some(last);
             let mut damaged = Vec::new();
             for hash in page {
-                // One that was collected meanwhile is not missed.
-                let Some(bytes) = self.archive.chunk(hash).await? else { continue };
-                if ChunkRef::of(&bytes).hash != hash {
-                    self.found("chunk", &hash);
-                    damaged.push(hash);
-                }
-                self.read(bytes.len()).await;
+                let bytes = match reread(&*self.archive, hash).await? {
+                    // It was collected meanwhile, and is not missed.
+                    Reread::Missing => continue,
+                    Reread::Sound(bytes) => bytes,
+                    Reread::Damaged(bytes) => {
+                        self.found("chunk", &hash);
+                        damaged.push(hash);
+                        bytes
+                    }
+                    Reread::Unreadable(error) => {
+                        self.found("chunk", &format_args!("{hash}: {}", refuse::chain(&error)));
+                        continue;
+                    }
+                };
+                self.read(bytes).await;
             }
             if !damaged.is_empty() {
                 self.archive.condemn_chunks(damaged).await?;
-                self.mend().await?;
+                let mended = self.mend().await;
+                self.passed("mending", mended)?;
             }
         }
     }
 
     async fn components(&mut self) -> Result<(), StoreError> {
         for record in self.archive.components().await? {
-            let Some(bytes) = self.archive.component(record.hash).await? else { continue };
+            let bytes = match self.archive.component(record.hash).await {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => continue,
+                Err(StoreError::Closed) => return Err(StoreError::Closed),
+                Err(error) => {
+                    self.found("component", &format_args!("{}: {}", record.hash, refuse::chain(&error)));
+                    continue;
+                }
+            };
             if Hash::of_component(&bytes) != record.hash {
                 self.found("component", &record.hash);
                 let sources = self.sources(&BTreeSet::from([CommunityId::SYSTEM]));
@@ -191,7 +234,7 @@ impl Scrubber {
                     }
                 }
             }
-            self.read(bytes.len()).await;
+            self.read(bytes.len() as u64).await;
         }
         Ok(())
     }
@@ -204,7 +247,7 @@ impl Scrubber {
                 self.found("manifest", &format_args!("{} of community {community}", record.sequence));
                 is_damaged = true;
             }
-            self.read(record.manifest.len()).await;
+            self.read(record.manifest.len() as u64).await;
         }
         match is_damaged {
             true => self.renew(community).await,
@@ -226,7 +269,7 @@ impl Scrubber {
             };
             let Some(last) = records.last() else { return Ok(()) };
             from = last.last.next();
-            self.read(records.iter().map(|record| record.body.len()).sum()).await;
+            self.read(records.iter().map(|record| record.body.len() as u64).sum()).await;
         }
     }
 
@@ -341,8 +384,7 @@ impl Scrubber {
     }
 
     /// Counts what was read, and waits as long as it may take.
-    async fn read(&mut self, bytes: usize) {
-        let bytes = bytes as u64;
+    async fn read(&mut self, bytes: u64) {
         self.node.scrub().lock().bytes += bytes;
         metrics::counter!("althing_scrub_bytes_total").increment(bytes);
         self.owed += bytes;

@@ -5,6 +5,7 @@
 
 use crate::{
     replica::Captured,
+    reread::{Reread, reread},
     retention,
     roots::{Root, Roots},
 };
@@ -162,7 +163,7 @@ impl From<NotRestored> for Fault {
 }
 
 /// The community that a stored snapshot holds, verified chunk by chunk and as a whole. Chunks that are
-/// found damaged are condemned, all of them.
+/// found damaged are condemned, all of them; sound ones never, whatever the manifest says of them.
 ///
 /// # Errors
 /// [`NotRestored`], which says what is damaged.
@@ -187,7 +188,6 @@ pub(crate) async fn machine(
     manifest: &Manifest,
     engine: Hash,
 ) -> Result<Machine, NotRestored> {
-    let damaged = |what: &str, error| NotRestored::Damaged(Fault::because(what, error));
     same_engine(manifest, engine).map_err(NotRestored::Refused)?;
     let mut restoration = Restoration::default();
     for (place, &chunk) in manifest.chunks.iter().enumerate() {
@@ -204,33 +204,45 @@ pub(crate) async fn machine(
         }
     }
     let machine = Machine::restore(restoration.finish())
-        .map_err(|error| damaged("a snapshot cannot be restored", error))?;
+        .map_err(|error| NotRestored::Damaged(Fault::because("a snapshot cannot be restored", error)))?;
     manifest.check(&machine.view()).map_err(|error| {
         NotRestored::Damaged(Fault::because("a snapshot is not what its manifest says", error))
     })?;
     Ok(machine)
 }
 
-/// Condemns every damaged chunk of a snapshot from one on, and says so.
+/// Why a snapshot cannot be restored from one chunk on. Every chunk from there on that is not what its name
+/// says is condemned; one that has another size than the manifest says is left alone, for it may be sound and
+/// others name it.
 async fn condemned(archive: &dyn Archive, manifest: &Manifest, from: usize) -> NotRestored {
-    let mut damaged = BTreeSet::new();
+    let (mut damaged, mut missing, mut other_size) = (BTreeSet::new(), BTreeSet::new(), None);
     for &chunk in &manifest.chunks[from..] {
-        match archive.chunk(chunk.hash).await {
-            Ok(bytes) if bytes.as_ref().is_some_and(|bytes| chunk.names(bytes)) => {}
-            Ok(_) => drop(damaged.insert(chunk.hash)),
-            Err(error) => return NotRestored::Refused(storage("a chunk", error)),
+        match reread(archive, chunk.hash).await {
+            Ok(Reread::Sound(bytes)) if bytes == chunk.bytes => {}
+            Ok(Reread::Sound(bytes)) => drop(other_size.get_or_insert((chunk, bytes))),
+            Ok(Reread::Damaged(_)) => drop(damaged.insert(chunk.hash)),
+            Ok(Reread::Missing) => drop(missing.insert(chunk.hash)),
+            Ok(Reread::Unreadable(error)) | Err(error) => {
+                return NotRestored::Refused(storage("a chunk", error));
+            }
         }
     }
     if let Err(error) = archive.condemn_chunks(damaged.iter().copied().collect()).await {
         return NotRestored::Refused(storage("damaged chunks", error));
     }
-    let first = damaged.first().copied().unwrap_or_default();
-    NotRestored::Damaged(Fault::new(format!(
-        "{} of {} chunks of the snapshot at sequence {} are damaged or missing, among them {first}",
-        damaged.len(),
-        manifest.chunks.len(),
-        manifest.sequence
-    )))
+    let (sequence, chunks) = (manifest.sequence, manifest.chunks.len());
+    let what = match (damaged.union(&missing).next(), other_size) {
+        (Some(first), _) => format!(
+            "{} of {chunks} chunks of the snapshot at sequence {sequence} are damaged or missing, among them {first}",
+            damaged.len() + missing.len(),
+        ),
+        (None, Some((ChunkRef { hash, bytes }, stored))) => format!(
+            "the manifest of the snapshot at sequence {sequence} gives chunk {hash} a size of {bytes} bytes, and it has \
+             {stored}"
+        ),
+        (None, None) => format!("chunks of the snapshot at sequence {sequence} were missing a moment ago"),
+    };
+    NotRestored::Damaged(Fault::new(what))
 }
 
 /// Refuses a state that another engine has made: what this one would make of the next operations

@@ -2,7 +2,12 @@
 //!
 //! Each node cuts and keeps its own, so all of this is about the node that is asked.
 
-use crate::{node::Node, refuse, retention};
+use crate::{
+    node::Node,
+    refuse,
+    reread::{Reread, reread},
+    retention,
+};
 use althing_core::{
     ids::{CommunityId, Hash, Sequence},
     policy::RetentionPolicy,
@@ -206,9 +211,8 @@ impl Node {
     async fn check(
         &self,
         record: &SnapshotRecord,
-        read: &mut BTreeMap<Hash, bool>,
+        read: &mut BTreeMap<Hash, Option<u64>>,
     ) -> Result<CheckedSnapshot, StoreError> {
-        let archive = &self.shared().store.archive;
         let mut checked = CheckedSnapshot {
             sequence: record.sequence,
             chunks: 0,
@@ -221,30 +225,47 @@ impl Node {
             Ok(manifest) => manifest,
             Err(error) => return Ok(CheckedSnapshot { manifest: Some(refuse::chain(&error)), ..checked }),
         };
-        for chunk in &manifest.chunks {
-            let is_whole = match read.get(&chunk.hash) {
-                Some(&is_whole) => is_whole,
+        let mut other_sizes = Vec::new();
+        for &chunk in &manifest.chunks {
+            let size = match read.get(&chunk.hash) {
+                Some(&size) => size,
                 None => {
-                    let bytes = archive.chunk(chunk.hash).await?;
-                    let is_whole = bytes.as_ref().is_some_and(|bytes| chunk.names(bytes));
-                    if bytes.is_some() && !is_whole {
-                        tracing::error!(community = %manifest.community, chunk = %chunk.hash, "a stored chunk is not what was written");
-                        archive.condemn_chunks(vec![chunk.hash]).await?;
-                    }
-                    read.insert(chunk.hash, is_whole);
-                    is_whole
+                    let size = self.read_again(chunk.hash).await?;
+                    read.insert(chunk.hash, size);
+                    size
                 }
             };
             checked.chunks += 1;
             checked.bytes += chunk.bytes;
-            if !is_whole {
+            if size.is_none() {
                 checked.damaged_chunks += 1;
                 if checked.damaged.len() < NAMED_MAX {
                     checked.damaged.push(chunk.hash);
                 }
             }
+            other_sizes.extend(size.filter(|&size| size != chunk.bytes).map(|_| chunk.hash));
         }
+        checked.manifest = other_sizes.first().map(|hash| {
+            format!("it gives {} chunks a size that they do not have, among them {hash}", other_sizes.len())
+        });
         Ok(checked)
+    }
+
+    /// How many bytes a stored chunk has that is what its name says; one that is not is condemned.
+    async fn read_again(&self, hash: Hash) -> Result<Option<u64>, StoreError> {
+        let archive = &self.shared().store.archive;
+        match reread(&**archive, hash).await? {
+            Reread::Sound(bytes) => return Ok(Some(bytes)),
+            Reread::Missing => {}
+            Reread::Damaged(_) => {
+                tracing::error!(chunk = %hash, "a stored chunk is not what was written");
+                archive.condemn_chunks(vec![hash]).await?;
+            }
+            Reread::Unreadable(error) => {
+                tracing::error!(chunk = %hash, error = refuse::chain(&error), "a stored chunk cannot be read");
+            }
+        }
+        Ok(None)
     }
 
     /// The id of a community that has, or is to have, a replica here, whether it runs or not.
@@ -281,7 +302,7 @@ fn facts(manifest: &Manifest) -> SnapshotFacts {
         state_root: manifest.state_root,
         digest: manifest.digest,
         chunks: manifest.chunks.len() as u64,
-        bytes: manifest.chunks.iter().map(|chunk| chunk.bytes).sum(),
+        bytes: manifest.bytes(),
     }
 }
 

@@ -140,7 +140,7 @@ impl Identity {
     /// When the store cannot be read.
     pub async fn why_stranded(&self, store: &Store) -> Result<Option<String>, StoreError> {
         let archive = &*store.archive;
-        let quarantined = quarantine::remembered(archive).await?;
+        let quarantined = quarantine::remembered(archive, self).await?;
         let quarantined = quarantined.get(&CommunityId::SYSTEM);
         if let Some(found) = quarantined.filter(|found| found.replica == self.system_replica) {
             return Ok(Some(format!("the replica of the system community here is {}", found.why)));

@@ -4,7 +4,9 @@ use crate::{
     commands::community::Timing, context::Context, failure::Usage, house, progress::working,
     show::import::Imported,
 };
-use althing_client::{Admin, CHUNKS_BYTES_MAX, CHUNKS_MAX, CallError, Client, NewImport, v1};
+use althing_client::{
+    Admin, CHUNKS_BYTES_MAX, CHUNKS_MAX, CallError, Client, HISTORY_PAGES_MAX, NewImport, v1,
+};
 use althing_core::{
     batch::ProgramManifest,
     codec,
@@ -22,7 +24,7 @@ use anyhow::Context as _;
 use clap::Args;
 use indicatif::ProgressBar;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     path::{Path, PathBuf},
 };
 
@@ -140,7 +142,7 @@ impl Importing<'_> {
             seal,
         };
         let Wanted { voters, nodes, timing, .. } = self.wanted.clone();
-        let manifest = manifest.encode();
+        let manifest = admin.upload_manifest(&manifest.encode()).await?;
         let import = NewImport { name, voters, nodes, timing, origin, manifest, before, history };
         self.say("the nodes take it in");
         Ok(Imported::new(self.path, admin.import(import).await?, false))
@@ -223,29 +225,42 @@ impl Importing<'_> {
     ) -> anyhow::Result<(Hash, Vec<ChunkRef>)> {
         let manifest = file.next(Kind::Manifest.text(), 0).await?.context("the file has no manifest")?;
         let mut before = Manifest::decode(&manifest.body)?.digest;
-        let (mut pages, mut parcel, mut after) = (Vec::new(), Parcel::default(), 0);
+        let (mut pages, mut parcel, mut after) = (Pages::default(), Parcel::default(), 0);
         while let Some(Stored { place, body, .. }) = file.next(Kind::Transitions.text(), after).await? {
             after = place;
             let transitions: Vec<Transition> = codec::decode(&body)?;
             let Some(last) = transitions.last() else { continue };
             if last.sequence <= oldest || body.len() > PAGE_BYTES_MAX {
                 // The history begins after these.
-                (before, pages, parcel) = (last.digest, Vec::new(), Parcel::default());
+                (before, pages, parcel) = (last.digest, Pages::default(), Parcel::default());
                 continue;
             }
             let page = Chunk::of(body);
-            pages.push(page.reference());
+            before = pages.add(page.reference(), last.digest).unwrap_or(before);
             if let Some(full) = parcel.add(page) {
                 self.say(format!("sending the history: up to {}", last.sequence));
                 send(admin, full).await?;
             }
         }
         send(admin, parcel.chunks).await?;
-        Ok((before, pages))
+        Ok((before, pages.0.into_iter().map(|(page, _)| page).collect()))
     }
 
     fn say(&self, what: impl AsRef<str>) {
         self.bar.set_message(format!("{}: {}", self.path.display(), what.as_ref()));
+    }
+}
+
+/// The newest pages of history, each with the digest after it.
+#[derive(Default)]
+struct Pages(VecDeque<(ChunkRef, Hash)>);
+
+impl Pages {
+    /// Adds a page; the digest after the oldest, when that has to go for it.
+    fn add(&mut self, page: ChunkRef, after: Hash) -> Option<Hash> {
+        self.0.push_back((page, after));
+        let gone = self.0.len() > HISTORY_PAGES_MAX;
+        gone.then(|| self.0.pop_front()).flatten().map(|(_, after)| after)
     }
 }
 
@@ -301,8 +316,8 @@ async fn header(file: &mut Reader) -> anyhow::Result<Header> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNKS_BYTES_MAX, CHUNKS_MAX, Parcel};
-    use althing_core::snapshot::Chunk;
+    use super::{CHUNKS_BYTES_MAX, CHUNKS_MAX, HISTORY_PAGES_MAX, Pages, Parcel};
+    use althing_core::{ids::Hash, snapshot::Chunk};
 
     fn chunk(bytes: usize) -> Chunk {
         Chunk::of(vec![1; bytes].into())
@@ -317,5 +332,16 @@ mod tests {
         assert_eq!(parcel.add(chunk(CHUNKS_BYTES_MAX)).map(|full| full.len()), Some(1));
         assert_eq!(parcel.add(chunk(1)).map(|full| full.len()), Some(1));
         assert!(parcel.add(chunk(CHUNKS_BYTES_MAX - 1)).is_none(), "to the byte");
+    }
+
+    #[test]
+    fn of_more_history_than_may_come_along_the_newest_does() {
+        let digest = |place: usize| Hash([u8::try_from(place % 251).unwrap(); 32]);
+        let mut pages = Pages::default();
+        assert!((0..HISTORY_PAGES_MAX).all(|place| pages.add(chunk(1).reference(), digest(place)).is_none()));
+        for place in 0..3 {
+            let before = pages.add(chunk(2).reference(), Hash([255; 32]));
+            assert_eq!((before, pages.0.len()), (Some(digest(place)), HISTORY_PAGES_MAX));
+        }
     }
 }

@@ -40,10 +40,10 @@ const _: () = {
         FRAME_BYTES_MAX > 2 * crate::raft::READ_BYTES_MAX + althing_core::limits::BATCH_BYTES_MAX,
         "a frame holds what is sent at once"
     );
-    // A manifest names each chunk by a hash and a size of up to four bytes.
+    assert!(FRAME_BYTES_MAX > 2 * althing_core::limits::PAIR_BYTES_MAX, "a frame holds any chunk");
+    // Beside an imported manifest lie the names of its pages of history.
     assert!(
-        FRAME_BYTES_MAX
-            > 36 * althing_core::limits::SNAPSHOT_CHUNKS_MAX + althing_core::limits::PAIR_BYTES_MAX,
-        "a frame holds any manifest, and any chunk"
+        FRAME_BYTES_MAX >= althing_core::limits::MANIFEST_BYTES_MAX + (8 << 20),
+        "a frame holds any manifest"
     );
 };

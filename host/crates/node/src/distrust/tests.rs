@@ -367,6 +367,59 @@ fn a_quarantined_replica_of_the_system_community_is_replaced_and_the_others_stay
 }
 
 #[test]
+fn with_its_record_of_the_quarantined_unreadable_no_replica_of_a_node_serves_until_it_was_rebuilt() {
+    simulate(12, async |runtime| {
+        let mut stage = Stage::set(runtime, 3).await;
+        for _ in 0..10 {
+            stage.tell().await;
+        }
+        stage.votes(3).await;
+        let old = replicas(&stage.node(3), 3);
+        let store = stage.down(3).await;
+        let archive = store.store().archive;
+        archive.put_fact("quarantined", b"\x01what?".as_slice().into()).await.unwrap();
+        // Its replica of the system community may be one of them: the node is taken back.
+        let identity = Identity::remembered(&archive).await.unwrap().unwrap();
+        let why = identity.why_stranded(&store.store()).await.unwrap().expect("it must not run");
+        assert!(why.contains("cannot be read"), "{why}");
+        let fresh = stage.come_back(3, &store.store(), false).await.unwrap();
+        stage.run(fresh, store).await;
+        stage.wait("it is shown", async || stage.replica(3).await.is_some()).await;
+        let guild = stage.replica(3).await.unwrap();
+        assert_eq!((guild.role, guild.replica), (Role::Stopped, old[&guild.community]));
+        let fault = guild.fault.unwrap();
+        assert!(fault.contains("quarantined") && fault.contains("althing member rebuild"), "{fault}");
+        // The others go on, and it comes back by a rebuild, for good.
+        stage.tell().await;
+        let fresh = stage.node(1).rebuild_replica(GUILD, NodeId(3), None).await.unwrap();
+        assert!(fresh > guild.replica);
+        stage.restart(3).await;
+        assert_eq!(stage.node(3).quarantined(), []);
+        stage.tell().await;
+        stage.must_agree().await;
+        stage.close().await;
+    });
+}
+
+#[test]
+fn a_record_of_the_quarantined_that_a_newer_version_wrote_is_not_taken_for_none_either() {
+    simulate(13, async |runtime| {
+        let mut stage = Stage::set(runtime, 1).await;
+        let store = stage.down(2).await;
+        let archive = store.store().archive;
+        let identity = Identity::remembered(&archive).await.unwrap().unwrap();
+        archive.put_fact("quarantined", b"\xff".as_slice().into()).await.unwrap();
+        let refused = identity.why_stranded(&store.store()).await.unwrap_err().to_string();
+        assert!(refused.contains("start the version that wrote it"), "{refused}");
+        // Whoever knows nobody else was found to differ by nobody.
+        archive.put_fact("quarantined", b"\x01what?".as_slice().into()).await.unwrap();
+        archive.put_fact("nodes", codec::encode::<[crate::NodeRecord]>(&[]).into()).await.unwrap();
+        assert_eq!(identity.why_stranded(&store.store()).await.unwrap(), None);
+        stage.close().await;
+    });
+}
+
+#[test]
 fn the_newest_distrusted_replica_of_a_community_counts_and_a_damaged_record_is_not_taken_for_none() {
     simulate(11, async |_runtime| {
         let distrusted = |id| Distrusted { replica: ReplicaId(id), name: String::new(), why: String::new() };

@@ -4,7 +4,11 @@ use super::{
     Damage, Facts, Look,
     foresight::{Foresight, Stored, StoredSnapshot},
 };
-use crate::{refuse, snapshots};
+use crate::{
+    refuse,
+    reread::{Reread, reread},
+    snapshots,
+};
 use althing_consensus::stored::{self, StoredEntry, StoredLog, StoredMembers, StoredPayload};
 use althing_core::{
     batch::{Batch, ProgramManifest},
@@ -182,7 +186,7 @@ impl Subject<'_> {
         let problem = match &manifest {
             Ok(manifest) => {
                 found.chunks = manifest.chunks.len() as u64;
-                found.bytes = manifest.chunks.iter().map(|chunk| chunk.bytes).sum();
+                found.bytes = manifest.bytes();
                 found.state_root = Some(manifest.state_root);
                 match self.chunks(archive, manifest, &mut found).await {
                     None => self.other_than_its_row(manifest, record),
@@ -224,16 +228,20 @@ impl Subject<'_> {
         }
         let (mut sound, mut damage) = (0, None);
         for chunk in &manifest.chunks {
-            match archive.archive.chunk(chunk.hash).await {
-                Ok(Some(bytes)) if chunk.names(&bytes) => sound += 1,
-                Ok(_) => {
-                    damage
-                        .get_or_insert(format!("the bytes of its chunk {} are not that chunk's", chunk.hash));
+            let what = match reread(&*archive.archive, chunk.hash).await {
+                Ok(Reread::Sound(bytes)) if bytes == chunk.bytes => {
+                    sound += 1;
+                    continue;
                 }
-                Err(error) => {
-                    damage.get_or_insert(refuse::chain(&error));
+                Ok(Reread::Sound(_)) => {
+                    format!("its manifest gives chunk {} a size that it does not have", chunk.hash)
                 }
-            }
+                Ok(Reread::Damaged(_) | Reread::Missing) => {
+                    format!("the bytes of its chunk {} are not that chunk's", chunk.hash)
+                }
+                Ok(Reread::Unreadable(error)) | Err(error) => refuse::chain(&error),
+            };
+            damage.get_or_insert(what);
         }
         found.sound_chunks = Some(sound);
         damage

@@ -132,8 +132,12 @@ impl Findings {
         let learned = "it is learned again from the directory";
         self.nodes = self.fact(archive, identity::NODES_FACT, learned).await.unwrap_or_default();
         facts.hosted = self.fact(archive, node::HOSTED_FACT, learned).await.unwrap_or_default();
-        let forgotten = "a replica that was found to differ from the others would serve again: rebuild it";
-        facts.quarantined = self.fact(archive, quarantine::FACT, forgotten).await.unwrap_or_default();
+        let suspected = "every replica here counts as one that was found to differ: rebuild them";
+        let damages = self.damages.len();
+        facts.quarantined = self.fact(archive, quarantine::FACT, suspected).await.unwrap_or_default();
+        if let (true, Some(identity)) = (self.damages.len() > damages, &self.identity) {
+            facts.quarantined = quarantine::suspects(identity, &self.nodes, facts.hosted.clone());
+        }
         let unknown = "which replicas must not run here again cannot be told: the node does not start";
         facts.distrust = self.fact(archive, distrust::FACT, unknown).await.unwrap_or_default();
         self.has_left = matches!(archive.fact(farewell::FACT).await, Ok(Some(_)));

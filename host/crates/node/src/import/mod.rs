@@ -27,7 +27,7 @@ use crate::{
     peer::method,
     refuse,
     replica::Captured,
-    snapshots::{self, Builder, LastCut},
+    snapshots::{self, Builder, LastCut, NotRestored},
 };
 use althing_consensus::{
     founding,
@@ -40,19 +40,18 @@ use althing_core::{
     limits,
     machine::Machine,
     origin::Origin,
-    program::Fault,
     refusal::{Code, Refusal},
-    snapshot::{Chunk, Manifest},
+    snapshot::{Chunk, ChunkRef, Manifest},
     transition::Transition,
     view::View,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long all nodes may take to have what the community begins with.
 const IN_PLACE_PATIENCE: Duration = Duration::from_secs(600);
-/// Most bytes of the chunks of one import: the largest state, and what chunks add to it.
-const CHUNKS_BYTES_MAX: u64 = 2 * limits::STATE_BYTES_MAX;
+/// Hashes that the archive is asked about at a time.
+const HASHES_AT_ONCE: usize = 4096;
 
 /// What a community is to be made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +62,9 @@ pub struct Import {
     pub placement: Placement,
     /// Its patience.
     pub timing: Timing,
-    /// The encoded manifest of its state; the chunks were uploaded to this node.
-    pub manifest: Bytes,
+    /// The pieces of the encoded manifest of its state, in order; they and the chunks were uploaded to this
+    /// node.
+    pub manifest: Vec<Hash>,
     /// Whose state it is.
     pub origin: Origin,
     /// The transitions that it shall tell of.
@@ -166,10 +166,30 @@ impl Node {
         begun
     }
 
+    /// What was uploaded in pieces.
+    async fn pieced(&self, pieces: &[Hash]) -> Result<Bytes, Refusal> {
+        let wrong = |what: String| Refusal::new(Code::BadRequest, format!("the import's manifest {what}"));
+        let mut whole = BytesMut::new();
+        for &piece in pieces {
+            let stored = self.shared().store.archive.chunk(piece).await;
+            let stored = stored.map_err(|error| refuse::store(&error))?;
+            let is_it = |bytes: &Bytes| ChunkRef::of(bytes).hash == piece;
+            let Some(bytes) = stored.filter(is_it) else {
+                return Err(wrong(format!("is not all on this node: upload its piece {piece}")));
+            };
+            if whole.len() + bytes.len() > limits::MANIFEST_BYTES_MAX {
+                let max = limits::MANIFEST_BYTES_MAX;
+                return Err(wrong(format!("has more than {max} bytes, which no state needs")));
+            }
+            whole.extend_from_slice(&bytes);
+        }
+        Ok(whole.freeze())
+    }
+
     /// The uploaded state, whole and what it says it is.
     async fn uploaded(&self, import: &Import) -> Result<Machine, Refusal> {
         let wrong = |what: &str| Refusal::new(Code::BadRequest, format!("the import's {what}"));
-        let manifest = Manifest::decode(&import.manifest)
+        let manifest = Manifest::decode(&self.pieced(&import.manifest).await?)
             .map_err(|error| wrong(&format!("manifest cannot be read: {}", refuse::chain(&error))))?;
         let origin = &import.origin;
         let wanted = (origin.community, origin.sequence, origin.digest);
@@ -183,19 +203,24 @@ impl Node {
             );
             return Err(wrong(&what));
         }
-        if manifest.chunks.iter().map(|chunk| chunk.bytes).fold(0, u64::saturating_add) > CHUNKS_BYTES_MAX {
-            return Err(wrong("state is larger than any this host holds"));
-        }
         let chunks = manifest.chunks.iter().chain(&import.history.pages).map(|chunk| chunk.hash);
-        let missing = self.missing_chunks(&chunks.collect::<Vec<_>>()).await?.len();
+        let mut missing = 0;
+        for hashes in chunks.collect::<Vec<_>>().chunks(HASHES_AT_ONCE) {
+            missing += self.missing_chunks(hashes).await?.len();
+        }
         if missing > 0 {
             return Err(wrong(&format!(
                 "chunks are not all on this node: upload the {missing} that are missing"
             )));
         }
         let restored = snapshots::machine(&*self.shared().store.archive, &manifest, engine).await;
-        let machine = restored
-            .map_err(|why| refuse::internal("the uploaded state cannot be restored", &Fault::from(why)))?;
+        let machine = restored.map_err(|why| match why {
+            NotRestored::Damaged(fault) => wrong(&format!(
+                "state cannot be restored: {}: upload what is missing, and the manifest that belongs to it",
+                refuse::chain(&fault)
+            )),
+            NotRestored::Refused(fault) => refuse::internal("the uploaded state cannot be restored", &fault),
+        })?;
         machine.policy().check().map_err(|bounds| Refusal::new(Code::BadPolicy, bounds.to_string()))?;
         Ok(machine)
     }

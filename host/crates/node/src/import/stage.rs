@@ -55,7 +55,8 @@ impl Node {
         }
         self.must_have_room(&manifest, &stage.history).await?;
         self.fetch_staged(&manifest, &stage).await.map_err(|fault| refuse::fault(&fault))?;
-        let restored = snapshots::machine(archive, &manifest, self.engine().fingerprint()).await;
+        let mender = &self.shared().mender;
+        let restored = mender.restore(&manifest, self.engine().fingerprint(), &[stage.source]).await;
         let view = restored.map_err(|why| refuse::fault(&why.into()))?.view();
         self.take_history(community, &stage.history, &stage.imported, stage.source).await?;
         let kept = retention::keep(archive, &manifest, &view.policy().retention).await;

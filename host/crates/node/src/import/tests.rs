@@ -20,7 +20,7 @@ use althing_core::{
     policy::Policy,
     portable::{End, Header, Kind, Part},
     refusal::{Code, Refusal},
-    snapshot::{Chunk, Manifest},
+    snapshot::{Chunk, Manifest, state_root},
     testing::{Step, manifest, script},
     transition::{Cause, Receipt, Transition},
 };
@@ -50,8 +50,14 @@ struct Stage {
 struct Exported {
     import: Import,
     chunks: Vec<(Hash, Bytes)>,
+    manifest: Manifest,
     /// The last operation's answer.
     last: Receipt,
+}
+
+/// A manifest in pieces of a hundred bytes.
+fn pieces(manifest: &Manifest) -> Vec<Chunk> {
+    manifest.encode().chunks(100).map(|piece| Chunk::of(Bytes::copy_from_slice(piece))).collect()
 }
 
 impl Stage {
@@ -166,16 +172,17 @@ impl Stage {
             seal: Hash([7; 32]),
         };
         let manifest = Manifest { log_index: 0, log_id: Bytes::new(), membership: Bytes::new(), ..state };
+        let pieces = pieces(&manifest);
         let import = Import {
             name: COPY.to_owned(),
             placement: Placement::Nodes((1..=3).map(NodeId).collect()),
             timing: Timing::LAN,
-            manifest: manifest.encode(),
+            manifest: pieces.iter().map(|piece| piece.hash).collect(),
             origin,
             history,
         };
-        let chunks = chunks.into_iter().map(|chunk| (chunk.hash, chunk.bytes)).collect();
-        Exported { import, chunks, last: last.unwrap() }
+        let chunks = chunks.into_iter().chain(pieces).map(|chunk| (chunk.hash, chunk.bytes)).collect();
+        Exported { import, chunks, manifest, last: last.unwrap() }
     }
 
     async fn import(&self, id: u64, exported: &Exported) -> Result<CommunityId, Refusal> {
@@ -341,6 +348,10 @@ fn what_is_not_whole_or_not_of_this_history_makes_nothing() {
             (refusal.code, refusal.message)
         };
         let (code, said) = refused(&|_| ()).await;
+        assert!(code == Code::BadRequest && said.contains("upload its piece"), "{said}");
+        let parts = exported.chunks.iter().filter(|(hash, _)| exported.import.manifest.contains(hash));
+        node.upload_chunks(parts.cloned().collect()).await.unwrap();
+        let (code, said) = refused(&|_| ()).await;
         assert!(code == Code::BadRequest && said.contains("are missing"), "{said}");
         let lie = vec![(exported.chunks[0].0, Bytes::from_static(b"lie"))];
         assert_eq!(node.upload_chunks(lie).await.unwrap_err().code, Code::BadRequest);
@@ -355,11 +366,16 @@ fn what_is_not_whole_or_not_of_this_history_makes_nothing() {
         assert_eq!(refused(&|import| import.placement = somewhere.clone()).await.0, Code::NoNode);
         let (code, said) = refused(&|import| import.origin.sequence = Sequence(1)).await;
         assert!(code == Code::BadRequest && said.contains("its origin names"), "{said}");
-        let (code, said) = refused(&|import| {
-            let state = Manifest::decode(&import.manifest).unwrap();
-            import.manifest = Manifest { fingerprint: Some(Hash([3; 32])), ..state }.encode();
-        })
-        .await;
+        let (code, said) = refused(&|import| import.manifest.truncate(1)).await;
+        assert!(code == Code::BadRequest && said.contains("manifest cannot be read"), "{said}");
+        let (code, said) = refused(&|import| import.manifest[1] = Hash([9; 32])).await;
+        assert!(code == Code::BadRequest && said.contains("upload its piece 0909"), "{said}");
+        let other = Manifest { fingerprint: Some(Hash([3; 32])), ..exported.manifest.clone() };
+        let other = pieces(&other);
+        let sent = other.iter().map(|piece| (piece.hash, piece.bytes.clone())).collect();
+        node.upload_chunks(sent).await.unwrap();
+        let other: Vec<Hash> = other.iter().map(|piece| piece.hash).collect();
+        let (code, said) = refused(&|import| import.manifest.clone_from(&other)).await;
         assert!(
             code == Code::BadRequest && said.contains("another") || said.contains("made by the engine"),
             "{said}"
@@ -367,6 +383,36 @@ fn what_is_not_whole_or_not_of_this_history_makes_nothing() {
         let (code, said) = refused(&|import| import.history.before = Hash([1; 32])).await;
         assert!(code == Code::BadRequest && said.contains("does not follow"), "{said}");
         stage.must_be_gone().await;
+        stage.close().await;
+    });
+}
+
+/// A client's manifest says of the guild's own chunks that they have other sizes.
+#[test]
+fn a_manifest_that_lies_about_sizes_is_refused_and_harms_nobody_elses_chunks() {
+    simulate(6, async |runtime| {
+        let stage = Stage::set(runtime).await;
+        let exported = stage.export().await;
+        // The guild lives there: it has all of these chunks already, and its snapshot names them.
+        let node = stage.node(1);
+        let mut chunks = exported.manifest.chunks.clone();
+        chunks.iter_mut().for_each(|chunk| chunk.bytes += 1);
+        let lie = Manifest { state_root: state_root(&chunks), chunks, ..exported.manifest.clone() };
+        let sent = exported.chunks.iter().cloned();
+        let sent = sent.chain(pieces(&lie).into_iter().map(|piece| (piece.hash, piece.bytes)));
+        node.upload_chunks(sent.collect()).await.unwrap();
+        let manifest = pieces(&lie).into_iter().map(|piece| piece.hash).collect();
+        let import = Import { manifest, ..exported.import.clone() };
+        let refusal = node.import_community(import).await.unwrap_err();
+        assert_eq!(refusal.code, Code::BadRequest, "{refusal}");
+        for said in ["cannot be restored", "a size of", "and it has"] {
+            assert!(refusal.message.contains(said), "{refusal}");
+        }
+        let archive = node.shared().store.archive.clone();
+        assert_eq!(archive.condemned_chunks(100).await.unwrap(), []);
+        let checked = node.verify_snapshots(GUILD, None).await.unwrap();
+        assert!(!checked.is_empty() && checked.iter().all(|checked| checked.is_whole()), "{checked:?}");
+        stage.import(1, &exported).await.unwrap();
         stage.close().await;
     });
 }

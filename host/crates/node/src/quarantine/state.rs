@@ -2,7 +2,7 @@
 //! Memory that was damaged where nothing has read or written since shows in no digest. It shows in the
 //! state root of a snapshot, or in a chunk that is encoded again and is another.
 
-use super::text;
+use super::{EVIDENCE_TIMEOUT, text};
 use crate::{community::Community, node::Node, peer::method, roots::Root};
 use althing_consensus::peers::Lane;
 use althing_core::{
@@ -13,10 +13,8 @@ use althing_core::{
 };
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-/// How long a manifest or a chunk of evidence may take.
-const EVIDENCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is shown of a value, in bytes.
 const SHOWN_BYTES_MAX: usize = 1024;
 

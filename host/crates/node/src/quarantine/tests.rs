@@ -182,6 +182,14 @@ impl Stage {
         self.say(&[word]).await;
     }
 
+    /// Gives the community so many values of 9,000 bytes, so that its state has several chunks.
+    pub(crate) async fn fill(&mut self, values: u8) {
+        for key in 0..values {
+            let value = Bytes::from(vec![key; 9_000]);
+            self.say(&[Step::Set(Bytes::from(format!("page {key}")), value)]).await;
+        }
+    }
+
     /// Submits an operation, through one node after the other until it is answered.
     async fn say(&mut self, steps: &[Step]) {
         self.number += 1;

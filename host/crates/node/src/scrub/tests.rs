@@ -12,7 +12,7 @@ use althing_core::{
     snapshot::Manifest,
 };
 use bytes::Bytes;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// A stage on which snapshots have been cut at 40, 80, … up to where the tale is told.
 async fn told(runtime: Runtime, voters: u64, words: u64) -> Stage {
@@ -242,6 +242,35 @@ fn what_cannot_be_had_anywhere_is_a_fault_that_says_so() {
 }
 
 #[test]
+fn peers_that_never_answer_are_waited_for_no_longer_than_patience_lasts() {
+    simulate(14, async |runtime| {
+        let mut stage = Stage::set(runtime, 3).await;
+        stage.fill(150).await;
+        for _ in 0..120 {
+            stage.tell().await;
+        }
+        stage.runtime.sleep(Duration::from_secs(2)).await;
+        let chunks: BTreeSet<Hash> = stage
+            .manifests(2)
+            .await
+            .iter()
+            .flat_map(|manifest| &manifest.chunks)
+            .map(|chunk| chunk.hash)
+            .collect();
+        assert!(chunks.len() > 20, "{}", chunks.len());
+        assert!(chunks.iter().all(|&hash| stage.nodes[&2].1.damage_chunk(hash)));
+        [1, 3].into_iter().for_each(|peer| stage.network.cut(NodeId(2), NodeId(peer)));
+        let began = stage.runtime.monotonic();
+        stage.restart(2).await;
+        let fault = stage.until(2, |replica| replica.fault.is_some()).await.fault.unwrap();
+        let took = stage.runtime.monotonic() - began;
+        assert!(fault.contains("no peer has"), "{fault}");
+        assert!(took < Duration::from_secs(35), "{took:?}");
+        stage.close().await;
+    });
+}
+
+#[test]
 fn the_newest_two_and_pinned_ones_are_not_deleted() {
     simulate(8, async |runtime| {
         let stage = told(runtime, 3, 150).await;
@@ -284,6 +313,68 @@ fn a_damaged_component_comes_back_from_a_peer() {
         assert_eq!((seen.found, seen.mended), (1, 1), "{seen:?}");
         let archive = stage.nodes[&2].1.store().archive;
         assert_eq!(archive.component(hash).await.unwrap(), Some(component));
+        stage.close().await;
+    });
+}
+
+#[test]
+fn what_the_disk_does_not_give_back_is_counted_and_the_rest_is_read_and_mended() {
+    simulate(11, async |runtime| {
+        let mut stage = told(runtime, 3, 150).await;
+        let before = stage.sequences(2).await;
+        stage.damage(2, 1).await;
+        let stuck = stage.manifests(2).await[2].chunks[0].hash;
+        assert!(stage.nodes[&2].1.block_chunk(stuck));
+        stage.restart(2).await;
+        let seen = stage.scrubbed(2, |status| status.rounds > 0).await;
+        assert_eq!((seen.found, seen.mended, seen.damaged), (2, 1, 0), "{seen:?}");
+        assert_eq!(stage.sequences(2).await, before, "nothing went");
+        let checked = stage.node(2).verify_snapshots(GUILD, None).await.unwrap();
+        let whole: Vec<bool> = checked.iter().map(|checked| checked.is_whole()).collect();
+        assert_eq!(whole, [true, true, false], "it is told of, and others are as they were");
+        let archive = stage.nodes[&2].1.store().archive;
+        assert_eq!(
+            archive.condemned_chunks(10).await.unwrap(),
+            [],
+            "the store could not put another in its place"
+        );
+        stage.tell().await;
+        stage.must_agree().await;
+        stage.close().await;
+    });
+}
+
+/// A chunk that is here is not sent again, so nobody reads it before the snapshot is used.
+#[test]
+fn a_chunk_that_was_damaged_here_does_not_stop_a_replica_that_is_sent_a_snapshot() {
+    simulate(13, async |runtime| {
+        let mut stage = Stage::set(runtime, 2).await;
+        stage.fill(40).await;
+        for _ in 0..150 {
+            stage.tell().await;
+        }
+        // The first round of the scrub is over, and the next is far.
+        stage.scrubbed(3, |status| status.rounds > 0).await;
+        let sent = stage.manifests(1).await[0].clone();
+        assert!(sent.chunks.len() > 3, "{sent:?}");
+        let archives = [1, 3].map(|id| stage.nodes[&id].1.store().archive);
+        for place in [0, 2] {
+            let hash = sent.chunks[place].hash;
+            let bytes = archives[0].chunk(hash).await.unwrap().unwrap();
+            archives[1].put_chunks(vec![(hash, bytes)]).await.unwrap();
+            assert!(stage.nodes[&3].1.damage_chunk(hash));
+        }
+        stage.node(1).add_replica(GUILD, NodeId(3)).await.unwrap();
+        let sequence = stage.replica(1).await.unwrap().sequence;
+        let replica = stage.until(3, |replica| replica.sequence >= sequence || replica.fault.is_some()).await;
+        assert_eq!(replica.fault, None);
+        assert!(
+            stage.manifests(3).await.iter().any(|kept| kept.sequence == sent.sequence),
+            "it was sent one"
+        );
+        stage.tell().await;
+        stage.must_agree().await;
+        stage.must_be_whole(3).await;
         stage.close().await;
     });
 }

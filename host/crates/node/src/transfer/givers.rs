@@ -1,14 +1,20 @@
-//! Whom to ask for a chunk: the nodes of one transfer, and how each has answered so far.
+//! Whom to ask for a chunk: the nodes of one transfer, or of one mending, and how each has answered so far.
 //!
-//! The node that offers the snapshot is asked first, the others when it has its hands full or fails.
+//! The node that offers a snapshot is asked first, the others when it has its hands full or fails.
 //! Each begins with a few questions at a time and gets more with every good answer, so that a slow
 //! link is not asked for more than it carries. One that has sent wrong bytes is asked nothing more.
 
+use crate::peer::{ask::Peers, method};
+use althing_consensus::peers::Lane;
 use althing_core::{
-    ids::{Hash, NodeId},
+    ids::{CommunityId, Hash, NodeId},
     refusal::{Code, Refusal},
 };
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use bytes::Bytes;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 use tokio::sync::Notify;
 
 /// Most questions that are open with one node.
@@ -22,7 +28,7 @@ const GIVERS_MAX: usize = 16;
 
 /// Why a node did not give a chunk.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
+enum Failure {
     /// It sent something else under the chunk's name.
     #[error("it sent {bytes} bytes that are not chunk {hash}")]
     WrongBytes { hash: Hash, bytes: usize },
@@ -33,7 +39,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// As a metric names it.
-    pub(super) fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         match self {
             Self::WrongBytes { .. } => "wrong-bytes",
             Self::Refused(refusal) => match refusal.code {
@@ -44,15 +50,22 @@ impl Failure {
         }
     }
 
+    /// Whether it answered, and has not what it was asked for.
+    fn is_lack(&self) -> bool {
+        self.kind() == "refused"
+    }
+
     fn is_slow(&self) -> bool {
         matches!(self, Self::Refused(refusal) if refusal.code == Code::TimedOut)
     }
 }
 
-/// The nodes that may have the chunks of one transfer.
-pub(super) struct Givers {
+/// The nodes that may have the chunks of one transfer, or of one mending.
+pub(crate) struct Givers {
     givers: Mutex<Vec<Giver>>,
     changed: Notify,
+    /// Whether one that lacks a chunk may have the next all the same.
+    may_lack: bool,
 }
 
 struct Giver {
@@ -82,7 +95,12 @@ impl Givers {
                 givers.push(Giver { node, open, open_max, failures: 0, is_out: false, told: None });
             }
         }
-        Self { givers: Mutex::new(givers), changed: Notify::new() }
+        Self { givers: Mutex::new(givers), changed: Notify::new(), may_lack: false }
+    }
+
+    /// As [`Self::new`], for chunks that have nothing to do with each other: whoever lacks some may have others.
+    pub(crate) fn of_anything(first: NodeId, others: impl IntoIterator<Item = NodeId>) -> Self {
+        Self { may_lack: true, ..Self::new(first, others) }
     }
 
     /// Their ids, the best first.
@@ -98,10 +116,50 @@ impl Givers {
         told.collect::<Vec<_>>().join("; ")
     }
 
+    /// The chunk of this name from the first that gives it, and who that was, asking one after the other; none
+    /// when nobody does. `is_it` says whether what came is that chunk, and each has `patience` to send it.
+    pub(crate) async fn fetch(
+        &self,
+        peers: &Peers,
+        community: CommunityId,
+        hash: Hash,
+        patience: Duration,
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Option<(Bytes, NodeId)> {
+        let mut tried = Vec::new();
+        while let Some(node) = self.next(&tried).await {
+            let asked: Result<Bytes, Refusal> =
+                peers.ask(node, Lane::Bulk, community, method::CHUNK, &hash, patience).await;
+            let failure = match asked {
+                Ok(bytes) if is_it(&bytes) => {
+                    self.gave(node);
+                    return Some((bytes, node));
+                }
+                Ok(other) => Failure::WrongBytes { hash, bytes: other.len() },
+                Err(refusal) => Failure::Refused(refusal),
+            };
+            self.note(node, hash, &failure);
+            tried.push(node);
+        }
+        None
+    }
+
+    /// Counts a failure, and tells of it.
+    fn note(&self, node: NodeId, hash: Hash, failure: &Failure) {
+        let kind = failure.kind();
+        metrics::counter!("althing_transfer_refused_total", "node" => node.to_string(), "why" => kind)
+            .increment(1);
+        if self.failed(node, failure) {
+            tracing::warn!(%node, %failure, "a node is asked for nothing more of these chunks");
+        } else {
+            tracing::debug!(%node, chunk = %hash, %failure, "a chunk did not come");
+        }
+    }
+
     /// The node to ask now, of those that `tried` does not name; waits while all of them have their
     /// hands full. None: nobody is left. Who is named has to be reported on, by [`Self::gave`] or
     /// [`Self::failed`].
-    pub(super) async fn next(&self, tried: &[NodeId]) -> Option<NodeId> {
+    async fn next(&self, tried: &[NodeId]) -> Option<NodeId> {
         loop {
             // Before the look, so that no change in between is missed.
             let changed = self.changed.notified();
@@ -130,7 +188,7 @@ impl Givers {
     }
 
     /// A node has given what it was asked for.
-    pub(super) fn gave(&self, node: NodeId) {
+    fn gave(&self, node: NodeId) {
         self.answered(node, |giver| {
             giver.failures = 0;
             giver.open_max = OPEN_MAX.min(giver.open_max + 1);
@@ -138,7 +196,7 @@ impl Givers {
     }
 
     /// A node has not given what it was asked for; whether it has just been given up.
-    pub(super) fn failed(&self, node: NodeId, failure: &Failure) -> bool {
+    fn failed(&self, node: NodeId, failure: &Failure) -> bool {
         let mut is_given_up = false;
         self.answered(node, |giver| {
             giver.failures += 1;
@@ -147,7 +205,9 @@ impl Givers {
                 giver.open_max = (giver.open_max / 2).max(1);
             }
             let was_out = giver.is_out;
-            giver.is_out |= giver.failures >= FAILURES_MAX || matches!(failure, Failure::WrongBytes { .. });
+            let is_forgiven = self.may_lack && failure.is_lack();
+            let is_enough = giver.failures >= FAILURES_MAX && !is_forgiven;
+            giver.is_out |= is_enough || matches!(failure, Failure::WrongBytes { .. });
             is_given_up = giver.is_out && !was_out;
         });
         is_given_up
@@ -214,6 +274,26 @@ mod tests {
         }
         assert_eq!(next(&givers, &[TWO]), Some(None));
         assert_eq!(givers.nodes(), [TWO]);
+    }
+
+    #[test]
+    fn who_lacks_some_chunks_is_asked_for_others_where_they_have_nothing_to_do_with_each_other() {
+        let lacks = || Failure::Refused(Refusal::new(Code::Internal, "it is not here"));
+        for (givers, wanted) in [(Givers::new(ONE, []), None), (Givers::of_anything(ONE, []), Some(ONE))] {
+            for _ in 0..FAILURES_MAX {
+                assert_eq!(next(&givers, &[]), Some(Some(ONE)));
+                givers.failed(ONE, &lacks());
+            }
+            assert_eq!(next(&givers, &[]), Some(wanted));
+        }
+        let givers = Givers::of_anything(ONE, []);
+        let asked = (0..2 * FAILURES_MAX).filter(|_| {
+            next(&givers, &[]) == Some(Some(ONE)) && {
+                givers.failed(ONE, &timed_out());
+                true
+            }
+        });
+        assert_eq!(asked.count() as u32, FAILURES_MAX, "who does not answer is not asked for ever");
     }
 
     #[test]

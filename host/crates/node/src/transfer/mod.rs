@@ -1,10 +1,11 @@
 //! State transfer: what an offered snapshot names and this node lacks comes here, chunk by chunk, from
 //! the node that offers it or whoever else has it.
 //!
-//! Nothing is believed: the manifest is checked before anything is fetched, each chunk before it is
-//! stored, and the whole before it is used ([`crate::snapshots::restore`]). What is stored stays, and is
-//! not fetched again, whatever breaks off: the connection, this process, the leadership of the node that
-//! offers. Bytes under way are bounded for all transfers of the node together.
+//! Nothing that comes is believed: the manifest is checked before anything is fetched, each chunk before it
+//! is stored. What is stored stays, and is not fetched again, whatever breaks off: the connection, this
+//! process, the leadership of the node that offers. It is not read again here either: the whole is checked
+//! before it is used, and a chunk that the disk has changed meanwhile is fetched then
+//! ([`crate::mend::Mender::restore`]). Bytes under way are bounded for all transfers of the node together.
 
 mod givers;
 mod progress;
@@ -16,13 +17,12 @@ pub use progress::TransferStatus;
 use crate::{
     components::Components,
     execute::Sources,
-    peer::{ask::Peers, method},
+    peer::ask::Peers,
     refuse,
     snapshots::{applied, storage},
     space::Space,
 };
 use althing_consensus::{
-    peers::Lane,
     port::{SnapshotFetch, SnapshotHandle},
     runtime::Runtime,
 };
@@ -36,7 +36,7 @@ use althing_store::port::Archive;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
-use givers::{Failure, Givers};
+pub(crate) use givers::Givers;
 use progress::Progress;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -337,45 +337,17 @@ impl Transfer<'_> {
     async fn fetch(&self, chunk: ChunkRef) -> Option<Fetched> {
         let room = u32::try_from(chunk.bytes).unwrap_or(ROOM_BYTES).min(ROOM_BYTES);
         let room = self.node.room.clone().acquire_many_owned(room).await.expect("it is never closed");
-        let mut tried = Vec::new();
-        while let Some(node) = self.givers.next(&tried).await {
-            match self.ask(node, chunk).await {
-                Ok(bytes) => {
-                    self.givers.gave(node);
-                    return Some(Fetched { hash: chunk.hash, bytes, room });
-                }
-                Err(failure) => {
-                    self.note(node, chunk, &failure);
-                    tried.push(node);
-                }
-            }
+        let community = self.manifest.community;
+        let is_it = |bytes: &[u8]| chunk.names(bytes);
+        let peers = &self.node.peers;
+        if let Some((bytes, _)) = self.givers.fetch(peers, community, chunk.hash, CHUNK_TIMEOUT, is_it).await
+        {
+            return Some(Fetched { hash: chunk.hash, bytes, room });
         }
         // The first that fails says why; the others would say the same.
         let told = self.givers.told();
         let _ = self.failed.set(format!("no node gives chunk {} ({told})", chunk.hash));
         None
-    }
-
-    async fn ask(&self, node: NodeId, chunk: ChunkRef) -> Result<Bytes, Failure> {
-        let community = self.manifest.community;
-        let asked =
-            self.node.peers.ask(node, Lane::Bulk, community, method::CHUNK, &chunk.hash, CHUNK_TIMEOUT);
-        let bytes: Bytes = asked.await?;
-        match chunk.names(&bytes) {
-            true => Ok(bytes),
-            false => Err(Failure::WrongBytes { hash: chunk.hash, bytes: bytes.len() }),
-        }
-    }
-
-    fn note(&self, node: NodeId, chunk: ChunkRef, failure: &Failure) {
-        let kind = failure.kind();
-        metrics::counter!("althing_transfer_refused_total", "node" => node.to_string(), "why" => kind)
-            .increment(1);
-        if self.givers.failed(node, failure) {
-            tracing::warn!(%node, %failure, "a node is asked for nothing more of this snapshot");
-        } else {
-            tracing::debug!(%node, chunk = %chunk.hash, %failure, "a chunk did not come");
-        }
     }
 
     async fn hold_components(&self) {

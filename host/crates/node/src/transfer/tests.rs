@@ -4,6 +4,7 @@ use super::{CHUNK_TIMEOUT, ROOM_BYTES, Receiver, Transfers};
 use crate::{
     components::Components,
     guests::GuestThreads,
+    mend::Mender,
     peer::ask::Peers,
     replica::Captured,
     snapshots::{self, Builder},
@@ -274,6 +275,28 @@ fn a_node_that_hangs_costs_its_own_chunks_some_time_and_the_others_none() {
     let others: BTreeSet<Hash> =
         asked.iter().filter(|(node, _)| *node == ONE).map(|(_, hash)| *hash).collect();
     assert!(others.len() <= 2, "it was not asked for more before it had answered");
+}
+
+/// What is damaged is fetched with the same manners as what is sent.
+#[test]
+fn a_node_that_hangs_does_not_hold_up_the_mending_of_many_chunks() {
+    simulate(1, |runtime| async move {
+        let manners = [(ONE, Manner::Hangs), (TWO, Manner::Honest), (THREE, Manner::Lacks)];
+        let town = Town::new(&runtime, manners);
+        let machine = machine(1000);
+        let offered = town.cut(&machine, 5).await;
+        let manifest = Manifest::decode(&offered.manifest).unwrap();
+        let here = here(&town, MemoryStore::new());
+        let mender = Mender::new(here.archive(), Peers::new(Arc::new(Road(town.clone()))));
+        let began = runtime.monotonic();
+        assert!(mender.complete(&manifest, &[ONE, TWO, THREE]).await.unwrap());
+        let took = runtime.monotonic() - began;
+        assert!(took < Duration::from_secs(25), "{took:?} for {} chunks", manifest.chunks.len());
+        let asked = town.asked();
+        assert!(of(&asked, ONE) <= 4, "it was given up");
+        assert_eq!(of(&asked, TWO), manifest.chunks.len());
+        here.must_hold(&offered, &machine).await;
+    });
 }
 
 #[test]

@@ -31,6 +31,8 @@ struct Shelves {
     chunks: BTreeMap<Hash, Bytes>,
     /// Some of the chunks.
     condemned: BTreeSet<Hash>,
+    /// Some of the chunks: the disk does not give them back.
+    blocked: BTreeSet<Hash>,
     snapshots: BTreeMap<CommunityId, BTreeMap<Sequence, Snapshot>>,
     components: BTreeMap<Hash, Bytes>,
     /// By last sequence.
@@ -52,6 +54,7 @@ enum Change {
     DropSnapshots(CommunityId, Vec<Sequence>),
     DropChunks(Vec<Hash>),
     CondemnChunks(Vec<Hash>),
+    BlockChunk(Hash),
     PinSnapshot(CommunityId, Sequence, Option<String>),
     DropComponent(Hash),
     PutComponent(Hash, Bytes),
@@ -88,6 +91,16 @@ impl MemoryArchive {
         let damaged = flipped(chunk);
         inner.write_through(Change::PutChunks(vec![(hash, damaged)]));
         true
+    }
+
+    /// From now on a stored chunk cannot be read; whether there is one.
+    pub(super) fn block_chunk(&self, hash: Hash) -> bool {
+        let mut inner = self.inner();
+        let is_here = inner.shelves().chunks.contains_key(&hash);
+        if is_here {
+            inner.write_through(Change::BlockChunk(hash));
+        }
+        is_here
     }
 
     /// Flips a bit of a stored component; whether there is one.
@@ -219,6 +232,7 @@ impl Apply<Change> for Shelves {
                 let chunks = &self.chunks;
                 self.condemned.extend(hashes.iter().filter(|hash| chunks.contains_key(hash)));
             }
+            Change::BlockChunk(hash) => drop(self.blocked.insert(*hash)),
             Change::DropComponent(hash) => drop(self.components.remove(hash)),
             Change::PutComponent(hash, body) => drop(self.components.insert(*hash, body.clone())),
             Change::AppendHistory(community, records) => self.append_history(*community, records),
@@ -257,6 +271,10 @@ impl Archive for MemoryArchive {
     async fn chunk(&self, hash: Hash) -> Result<Option<Bytes>, StoreError> {
         let inner = self.open()?;
         let shelves = inner.shelves();
+        if shelves.blocked.contains(&hash) && shelves.has_chunk(&hash) {
+            let what = format!("chunk {hash} cannot be read");
+            return Err(StoreError::Io { what, source: "the disk gave nothing back".into() });
+        }
         Ok(shelves.chunks.get(&hash).filter(|_| shelves.has_chunk(&hash)).cloned())
     }
 

@@ -67,6 +67,12 @@ impl MemoryStore {
         self.archive.damage_chunk(hash)
     }
 
+    /// From now on a stored chunk cannot be read, as if its sectors had failed; whether there is one.
+    #[must_use]
+    pub fn block_chunk(&self, hash: Hash) -> bool {
+        self.archive.block_chunk(hash)
+    }
+
     /// Flips a bit of a stored component; whether there is one.
     #[must_use]
     pub fn damage_component(&self, hash: Hash) -> bool {

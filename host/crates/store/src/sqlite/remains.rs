@@ -5,8 +5,9 @@
 //! remembered in the archive which replicas must never run here again. That is the caller's part, and the
 //! order is the whole of it: remember, durably, and then [`Remains::begin_log`].
 //!
-//! Nothing is destroyed: the log's files go into a folder `lost-N` beside them. The mark goes last, and the
-//! new one is made when all are durably away; so whatever a crash leaves in between is no new log but one
+//! What was lost is kept for whoever looks into it: the log's files go into a folder `lost-N` beside them, of
+//! which there are a few at most; the oldest goes when there are more ([`KEPT_MAX`]). The mark goes last, and
+//! the new one is made when all are durably away; so whatever a crash leaves in between is no new log but one
 //! that is refused again, and the same begins anew.
 
 use super::{
