@@ -1,8 +1,9 @@
 //! How a node learns that it has left the cluster for good, and that it ends then.
 //!
 //! Its replica of the system community may be let go before it hears of that, or while it is away. So a node
-//! asks the others: when it starts, now and then, and more often when it is to leave. What it learns is
-//! remembered: a node that has left never comes back.
+//! asks the others: when it starts, now and then, and more often when it is to leave. Before it ends, it waits
+//! until the directory's group counts on its vote no more. Then it remembers that it has left: such a node
+//! never comes back.
 
 use crate::{
     directory::view::DirectoryView,
@@ -37,7 +38,7 @@ pub(crate) async fn must_not_have_left(archive: &dyn Archive, node: NodeId) -> R
     }
 }
 
-/// Runs until the node has left.
+/// Runs until the node has left and nobody counts on its vote any more.
 pub(crate) async fn run(node: Node) {
     let mut heard = None;
     loop {
@@ -50,12 +51,24 @@ pub(crate) async fn run(node: Node) {
         }
         node.runtime().sleep(EVERY).await;
     }
+    while !is_let_go(&node).await {
+        node.runtime().sleep(EVERY).await;
+    }
     if let Err(error) = node.shared().store.archive.put_fact(FACT, Bytes::new()).await {
         // It learns it again.
         tracing::error!(error = refuse::chain(&error), "that this node has left could not be remembered");
     }
     tracing::warn!(node = %node.id(), "this node has left the cluster for good");
     node.set_left();
+}
+
+/// Whether the directory's own group has let this node's vote go, by the word of its leader. Until then the vote
+/// may be needed, also for giving another its vote.
+async fn is_let_go(node: &Node) -> bool {
+    let leader = node.leader_status(CommunityId::SYSTEM).await;
+    leader.is_some_and(|leader| {
+        leader.are_members_settled && leader.members.iter().all(|member| member.node != node.id())
+    })
 }
 
 /// Whether it has left, by its own directory, or by another's if it is time to ask; none: nobody says.

@@ -72,7 +72,7 @@ impl Node {
     /// Moves leadership to a node, or to whichever is best informed.
     ///
     /// # Errors
-    /// A refusal; [`Code::TimedOut`] when nobody took over in time.
+    /// A refusal; [`Code::BadMembers`] when that node has no vote, or does not answer; [`Code::TimedOut`] when nobody took over in time.
     pub async fn transfer_leadership(&self, community: &str, to: Option<NodeId>) -> Result<(), Refusal> {
         let id = self.resolve(community).await?;
         if let Some(here) = self.hosted(id).filter(|here| here.leads()) {
@@ -98,6 +98,11 @@ impl Node {
                 })?;
                 if voter == here.hosted.replica {
                     return Ok(());
+                }
+                // Whoever waits for it to lead leads no more itself.
+                if !self.is_up(here.id(), voter, node).await {
+                    let why = format!("node {node} does not answer, so it cannot lead {}", here.hosted.name);
+                    return Err(Refusal::new(Code::BadMembers, why));
                 }
                 Some(voter)
             }

@@ -109,13 +109,23 @@ impl Node {
             sequence: at,
             why,
         };
+        if !self.has_its_place(here) {
+            return quarantined;
+        }
         if for_good {
             self.quarantined_here().insert(here.id(), quarantined.clone());
             self.remember_quarantined().await;
         }
         here.group.transfer_leadership(None, HAND_OVER_TIMEOUT).await;
-        self.shared().consensus.stop(here.id()).await;
+        if self.has_its_place(here) {
+            self.shared().consensus.stop(here.id()).await;
+        }
         quarantined
+    }
+
+    /// Whether no other replica has come in the place of this one: what it did is not that one's doing.
+    fn has_its_place(&self, here: &Arc<Community>) -> bool {
+        self.hosted(here.id()).is_some_and(|now| Arc::ptr_eq(&now, here))
     }
 
     /// A replica is gone, and with it its quarantine.

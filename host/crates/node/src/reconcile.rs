@@ -15,11 +15,15 @@ use crate::{
     outlive::outlive,
     refuse,
 };
-use althing_consensus::port::{GroupStatus, Member, MembershipError};
+use althing_consensus::{
+    Consensus,
+    port::{GroupStatus, Member, MembershipError},
+};
 use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     program::Fault,
 };
+use althing_store::port::{Archive, StoreError};
 use founding::{found, tell_founders};
 use next::{Change, next_change};
 use std::{
@@ -141,13 +145,7 @@ fn member(node: &Node, view: &DirectoryView<'_>, id: NodeId) -> Member {
 /// Brings the members of a group that this node leads one step closer to the directory.
 async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     let status = here.status();
-    let Some(change) = next_change(&status, &record.replicas) else { return };
-    if let Change::SetVoters(voters) | Change::HandOver { voters, .. } = &change
-        && !(are_up(node, record, voters.iter().filter(|voter| !status.voters.contains_key(voter))).await
-            && keeps_quorum(node, record.id, &status, voters).await)
-    {
-        return;
-    }
+    let Some(change) = possible_change(node, status.clone(), record).await else { return };
     tracing::info!(community = %record.id, ?change, "changing members");
     if let Change::HandOver { heirs, .. } = &change
         && hand_over(node, here, &status, heirs).await
@@ -178,6 +176,26 @@ async fn align(node: &Node, here: &Arc<Community>, record: &CommunityRecord) {
     }
 }
 
+/// The next change that risks nobody's quorum. A vote is never given to one that does not answer, and the
+/// others need not wait for it.
+async fn possible_change(node: &Node, mut status: GroupStatus, record: &CommunityRecord) -> Option<Change> {
+    loop {
+        let change = next_change(&status, &record.replicas)?;
+        let (Change::SetVoters(voters) | Change::HandOver { voters, .. }) = &change else {
+            return Some(change);
+        };
+        let fresh = voters.iter().filter(|voter| !status.voters.contains_key(voter));
+        let silent = silent(node, record, fresh).await;
+        if silent.is_empty() {
+            return keeps_quorum(node, record.id, &status, voters).await.then_some(change);
+        }
+        // As if it had never been heard of.
+        for replica in silent {
+            status.matched.remove(&replica);
+        }
+    }
+}
+
 /// Hands leadership over to the first heir that answers; whether it leads now.
 async fn hand_over(node: &Node, here: &Community, status: &GroupStatus, heirs: &[ReplicaId]) -> bool {
     for heir in heirs {
@@ -189,14 +207,17 @@ async fn hand_over(node: &Node, here: &Community, status: &GroupStatus, heirs: &
     false
 }
 
-/// Whether replicas answer, so that a vote is never given to one that is gone: that could cost the
-/// quorum.
-async fn are_up(node: &Node, record: &CommunityRecord, replicas: impl Iterator<Item = &ReplicaId>) -> bool {
-    let asked = replicas.map(async |replica| {
-        let Some(wanted) = record.replicas.get(replica) else { return false };
-        node.is_up(record.id, *replica, wanted.node).await
+/// Those of these replicas that do not answer.
+async fn silent(
+    node: &Node,
+    record: &CommunityRecord,
+    replicas: impl Iterator<Item = &ReplicaId>,
+) -> Vec<ReplicaId> {
+    let asked = replicas.map(async |&replica| {
+        let wanted = record.replicas.get(&replica)?;
+        (!node.is_up(record.id, replica, wanted.node).await).then_some(replica)
     });
-    futures::future::join_all(asked).await.into_iter().all(|is_up| is_up)
+    futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Whether votes may be taken: a quorum of those who keep theirs answers. Else the group would stand
@@ -229,7 +250,7 @@ async fn leave(node: &Node, view: &DirectoryView<'_>) -> Result<(), Fault> {
         let Life::Here { replica, term } = life(node, id) else { continue };
         let should_stay = match view.community(id) {
             Some(record) => record.replica_on(node.id()).is_some() || !is_out(node, id, replica, term).await,
-            None => !view.has_existed(id),
+            None => !view.is_over(id),
         };
         if !should_stay {
             tracing::info!(community = %id, "leaving a community");
@@ -286,10 +307,7 @@ async fn remove(node: &Node, id: CommunityId) {
     }
     let shared = node.shared();
     shared.transfers.end(id);
-    let removed = match shared.consensus.remove(id).await {
-        Ok(()) => shared.store.archive.remove_community(id).await,
-        Err(error) => Err(error),
-    };
+    let removed = forget(&shared.consensus, &*shared.store.archive, id).await;
     // Last: broken off before, it is hosted again after the restart and leaves again.
     node.awaited().remove(&id);
     remember(node).await;
@@ -301,8 +319,21 @@ async fn remove(node: &Node, id: CommunityId) {
     }
 }
 
+/// Forgets what a replica has stored, its log last. A crash in between leaves a log without a state: the replica
+/// that it was, or none. A state without its log would be a replica that forgot whom it voted for, and that its
+/// group has others.
+async fn forget(consensus: &Consensus, archive: &dyn Archive, id: CommunityId) -> Result<(), StoreError> {
+    consensus.stop(id).await;
+    archive.remove_community(id).await?;
+    archive.flush().await?;
+    consensus.remove(id).await
+}
+
 async fn remember(node: &Node) {
     if let Err(error) = node.remember_hosted().await {
         tracing::error!(error = refuse::chain(&error), "what this node hosts could not be remembered");
     }
 }
+
+#[cfg(test)]
+mod tests;

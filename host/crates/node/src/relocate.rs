@@ -14,7 +14,7 @@ use crate::{
     node::Node,
     placing::Room,
     refuse,
-    status::ReplicaStatus,
+    status::{MemberStatus, ReplicaStatus},
 };
 use althing_core::{
     ids::{NodeId, ReplicaId},
@@ -159,7 +159,7 @@ impl Node {
         to: NodeId,
     ) -> Result<(), Refusal> {
         let leader = self.leader_status(record.id).await.ok_or_else(|| refuse::no_leader(record.id))?;
-        if !are_as_wanted(&leader, record, Some(replica)) {
+        if !may_be_changed(&leader, record, replica) {
             return Err(changing(record));
         }
         if DirectoryView(&self.directory()).node(to).is_none() {
@@ -170,7 +170,10 @@ impl Node {
             let why = format!("node {to} does not answer, so it cannot take a replica of {}", record.name);
             return Err(Refusal::new(Code::BadMembers, why));
         }
-        self.may_go(record, replica, 1).await
+        match has_no_vote(&leader, replica) {
+            true => Ok(()),
+            false => self.may_go(record, replica, 1).await,
+        }
     }
 
     /// Refuses unless enough voters answer when this replica goes and so many fresh ones, which have just
@@ -209,7 +212,9 @@ impl Node {
         let founder = record.replicas.get(&replica).filter(|_| record.founders.contains_key(&replica));
         let Some(wanted) = founder else { return Ok(()) };
         match self.replica_status_on(wanted.node, record.id).await {
-            Err(refusal) if refusal.code == Code::NoReplica => Err(changing(record)),
+            Err(refusal) if matches!(refusal.code, Code::NoReplica | Code::ReplicaStopped) => {
+                Err(changing(record))
+            }
             _ => Ok(()),
         }
     }
@@ -227,6 +232,18 @@ pub(crate) fn are_as_wanted(
     let members = members.into_iter().filter(|(replica, _)| Some(*replica) != except);
     let wanted = record.replicas.iter().map(|(&id, replica)| (id, replica.voter));
     leader.are_members_settled && members.eq(wanted.filter(|(replica, _)| Some(*replica) != except))
+}
+
+/// Whether it may be decided where else a replica is to be: its group is as the directory has it, or others
+/// can do without it, and with it wait for ever if its node is gone.
+pub(crate) fn may_be_changed(leader: &ReplicaStatus, record: &CommunityRecord, replica: ReplicaId) -> bool {
+    are_as_wanted(leader, record, Some(replica)) || has_no_vote(leader, replica)
+}
+
+/// Whether a replica has no vote in its group, whatever the directory says: nobody misses it.
+pub(crate) fn has_no_vote(leader: &ReplicaStatus, replica: ReplicaId) -> bool {
+    let is_missed = |member: &MemberStatus| member.replica == replica && member.voter;
+    leader.are_members_settled && !leader.members.iter().any(is_missed)
 }
 
 pub(crate) fn changing(record: &CommunityRecord) -> Refusal {

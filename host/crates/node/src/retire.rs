@@ -5,6 +5,7 @@
 //! group counts it among its members any more, the directory forgets the node. Whoever asks may be broken
 //! off, and asks again to see how far it is.
 
+mod out;
 mod work;
 
 use crate::{
@@ -165,3 +166,6 @@ impl Node {
         Ok(Retirement { has_left: false, remaining })
     }
 }
+
+#[cfg(test)]
+mod tests;

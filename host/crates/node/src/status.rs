@@ -2,11 +2,12 @@
 
 use crate::{
     bring_back::Awaited,
-    community::Community,
+    community::{Community, Hosted},
     directory::{record::NodeRecord, view::DirectoryView},
     identity::Identity,
     node::Node,
     peer::method,
+    refuse,
     scrub::ScrubStatus,
     transfer::TransferStatus,
 };
@@ -101,12 +102,16 @@ pub struct NodeStatus {
 
 /// What there is to say of a replica that could not be brought back.
 fn failed_status(awaited: &Awaited) -> Option<ReplicaStatus> {
-    let fault = awaited.failed.clone()?;
-    let hosted = &awaited.hosted;
-    Some(ReplicaStatus {
-        community: hosted.community,
-        name: hosted.name.clone(),
-        replica: hosted.replica,
+    let Hosted { community, name, replica, .. } = awaited.hosted.clone();
+    Some(ReplicaStatus { name, replica, fault: Some(awaited.failed.clone()?), ..stopped(community) })
+}
+
+/// A replica of which nothing is known but its community.
+pub(crate) fn stopped(community: CommunityId) -> ReplicaStatus {
+    ReplicaStatus {
+        community,
+        name: String::new(),
+        replica: ReplicaId(0),
         role: Role::Stopped,
         leader_node: NodeId(0),
         term: 0,
@@ -121,11 +126,11 @@ fn failed_status(awaited: &Awaited) -> Option<ReplicaStatus> {
         members: Vec::new(),
         are_members_settled: false,
         oldest_sequence: Sequence(0),
-        fault: Some(fault),
+        fault: None,
         waiting: 0,
         subscribers: 0,
         transfer: None,
-    })
+    }
 }
 
 impl Node {
@@ -166,7 +171,7 @@ impl Node {
         let id = self.resolve(community).await?;
         let here = self.hosted(id).ok_or_else(|| self.no_replica(id))?;
         let published = here.published();
-        here.group.snapshot().await.map_err(|error| crate::refuse::propose(id, error))?;
+        here.group.snapshot().await.map_err(|error| refuse::propose(id, error))?;
         let mut status = here.group.status();
         let cut = status.wait_for(|status| status.snapshot_index >= published.applied_index);
         match self.runtime().timeout(TIMEOUT * 30, cut).await {
@@ -231,12 +236,18 @@ impl Node {
     }
 
     /// The replica of a community here, also one that could not be brought back.
+    ///
+    /// # Errors
+    /// [`Code::NoReplica`] when there is none; [`Code::ReplicaStopped`] while it is being brought back.
     pub(crate) async fn own_status(&self, community: CommunityId) -> Result<ReplicaStatus, Refusal> {
         if let Some(here) = self.hosted(community) {
             return Ok(self.replica_status(&here).await);
         }
-        let failed = self.awaited().get(&community).and_then(failed_status);
-        failed.ok_or_else(|| self.no_replica(community))
+        match self.awaited().get(&community) {
+            None => Err(self.no_replica(community)),
+            Some(awaited) => failed_status(awaited)
+                .ok_or_else(|| refuse::stopped(community, "it is being brought back after a restart")),
+        }
     }
 
     /// The replica of a community on a node, as that node says.

@@ -6,6 +6,8 @@ mod leaving;
 mod places;
 mod reserve;
 
+pub(crate) use leaving::without;
+
 use super::record::{
     CommunityRecord, ComponentEntry, DirectoryOperation, DirectoryResult, JoinRecord, JoinToken, NodeRecord,
     ReplicaRecord, key,
@@ -30,7 +32,10 @@ pub(crate) const VOTERS_MAX: usize = 7;
 /// Most voters of the system community.
 const SYSTEM_VOTERS_MAX: usize = 5;
 
-/// Communities that are read at once.
+/// Most bytes of the address of a node: more than any name with a port.
+const ADDRESS_BYTES_MAX: usize = 512;
+
+/// Records that are read at once.
 const PAGE: u32 = 256;
 
 /// What the native program is called in a manifest.
@@ -189,6 +194,7 @@ fn add_node(
     let Some(node) = records.get::<NodeId>(key::NEXT_NODE)? else {
         return reject("not-founded", "the cluster is not founded yet: retry");
     };
+    check_addresses(&peer_address, &api_address)?;
     let mut system = records.community(CommunityId::SYSTEM)?;
     let replica = system.next_replica;
     system.next_replica = replica.next();
@@ -222,9 +228,19 @@ fn see_node(
     api_address: String,
 ) -> Result<DirectoryResult, Stop> {
     records.must_have_node(node)?;
+    check_addresses(&peer_address, &api_address)?;
     let seen_millis = context.time.millis();
     records.put(&key::node(node), &NodeRecord { node, peer_address, api_address, seen_millis })?;
     Ok(DirectoryResult::Done)
+}
+
+fn check_addresses(peer: &str, api: &str) -> Result<(), Stop> {
+    match peer.len().max(api.len()) {
+        bytes if bytes > ADDRESS_BYTES_MAX => {
+            reject("bad-request", format!("an address of {bytes} bytes: {ADDRESS_BYTES_MAX} at most"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A community as somebody wants it.
@@ -319,7 +335,7 @@ fn add_replica(
     community: CommunityId,
     node: NodeId,
 ) -> Result<DirectoryResult, Stop> {
-    let mut record = records.community(community)?;
+    let mut record = places::any_but_system(records, community)?;
     if let Some(replica) = record.replica_on(node) {
         return Ok(DirectoryResult::Replica(replica));
     }
@@ -339,7 +355,7 @@ fn begin_life(record: &mut CommunityRecord, replica: ReplicaRecord) -> ReplicaId
 
 /// One that is promoted takes a vacant place, if there is one.
 fn promote(records: &mut Records<'_>, community: CommunityId, node: NodeId) -> Result<DirectoryResult, Stop> {
-    let mut record = records.community(community)?;
+    let mut record = places::any_but_system(records, community)?;
     let replica = replica_on(&record, node)?;
     let voted = record.replicas.insert(replica, ReplicaRecord { node, voter: true });
     may_vote(record.voters())?;
@@ -356,12 +372,9 @@ fn remove_replica(
     community: CommunityId,
     node: NodeId,
 ) -> Result<DirectoryResult, Stop> {
-    let mut record = records.community(community)?;
+    let mut record = places::any_but_system(records, community)?;
     let replica = replica_on(&record, node)?;
     record.replicas.remove(&replica);
-    if community == CommunityId::SYSTEM && !record.replicas.is_empty() {
-        give_votes(&mut record);
-    }
     if !record.replicas.values().any(|replica| replica.voter) {
         return reject(
             "bad-members",
@@ -480,15 +493,19 @@ impl Records<'_> {
 
     /// The communities with a replica on a node, the system community first.
     fn communities_on(&mut self, node: NodeId) -> Result<Vec<CommunityRecord>, Refused> {
+        let mut all: Vec<CommunityRecord> = self.all(key::COMMUNITIES, key::COMMUNITIES_END)?;
+        all.retain(|record| record.replica_on(node).is_some());
+        Ok(all)
+    }
+
+    /// The records of a range of keys, in their order.
+    fn all<T: DeserializeOwned>(&mut self, start: &'static [u8], end: &[u8]) -> Result<Vec<T>, Refused> {
         let mut found = Vec::new();
-        let mut next = Some(Bytes::from_static(key::COMMUNITIES));
+        let mut next = Some(Bytes::from_static(start));
         while let Some(start) = next {
-            let page = self.0.scan(&start, Some(key::COMMUNITIES_END), PAGE)?;
-            for (_, bytes) in page.pairs {
-                let record: CommunityRecord =
-                    codec::decode(&bytes).expect("only this program writes these records");
-                found.extend(record.replica_on(node).is_some().then_some(record));
-            }
+            let page = self.0.scan(&start, Some(end), PAGE)?;
+            let decoded = page.pairs.iter().map(|(_, bytes)| codec::decode(bytes));
+            found.extend(decoded.map(|record| record.expect("only this program writes these records")));
             next = page.next;
         }
         Ok(found)

@@ -1,11 +1,12 @@
 //! The directory's decisions, through core's machine, as every replica makes them.
 
 mod leaving;
+mod meeting;
 mod places;
 
 use super::{
     program::{Directory, manifest},
-    record::{CommunityRecord, DirectoryOperation, DirectoryResult, JoinToken, ReplicaRecord},
+    record::{CommunityRecord, DirectoryOperation, DirectoryResult, JoinToken, Leaving, ReplicaRecord},
     view::DirectoryView,
 };
 use althing_consensus::{peers::ClusterId, port::Timing};
@@ -135,8 +136,9 @@ fn the_system_community_votes_with_an_odd_number_of_at_most_five() {
         })
         .collect();
     assert_eq!(counted, [1, 3, 3, 5, 5, 5]);
-    let remove = DirectoryOperation::RemoveReplica { community: CommunityId::SYSTEM, node: NodeId(2) };
-    cluster.change(&remove).unwrap();
+    let leave = Leaving { node: NodeId(2), to: None, may_vacate: false };
+    cluster.change(&DirectoryOperation::LeaveNode(leave)).unwrap();
+    cluster.change(&DirectoryOperation::ForgetNode { node: NodeId(2) }).unwrap();
     assert_eq!(votes(&cluster), 5, "another takes the vote over");
 }
 

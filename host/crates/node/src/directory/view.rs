@@ -78,6 +78,13 @@ impl DirectoryView<'_> {
         self.get::<CommunityId>(key::NEXT_COMMUNITY).is_some_and(|next| community < next)
     }
 
+    /// Whether a community is over for good: it was deleted, or given up before it began. One that is still to
+    /// begin is not, nor one that this view does not know yet: a view that lags never says so too early.
+    pub(crate) fn is_over(&self, community: CommunityId) -> bool {
+        let is_to_be = || self.get::<Reservation>(&key::reserved(community)).is_some();
+        self.has_existed(community) && self.community(community).is_none() && !is_to_be()
+    }
+
     /// Whose history a community goes on with, if it was imported.
     pub(crate) fn origin(&self, community: CommunityId) -> Option<Origin> {
         self.get(&key::origin(community))

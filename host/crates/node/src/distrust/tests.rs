@@ -3,7 +3,8 @@
 
 use super::{Distrust, Distrusted};
 use crate::{
-    Addresses, Birth, Identity, Loss, Node, Placement, Quarantined, Role, Stranded, StrandedError, Timing,
+    Addresses, Birth, Consistency, Identity, Loss, Node, Placement, Quarantined, Role, Scanned, Stranded,
+    StrandedError, Timing,
     directory::view::DirectoryView,
     quarantine::tests::{GUILD, Stage},
     take_back::TakeBack,
@@ -13,6 +14,7 @@ use althing_core::{
     codec,
     ids::{CommunityId, NodeId, ReplicaId, Sequence},
     policy::Policy,
+    refusal::Refusal,
 };
 use althing_store::{
     memory::MemoryStore,
@@ -43,6 +45,11 @@ impl Stage {
         identity.come_back(loss, &stranded).await
     }
 
+    /// The tale, as node 1 reads it.
+    async fn read(&self, consistency: Consistency) -> Result<Scanned, Refusal> {
+        self.node(1).scan(GUILD, b"tale".as_slice().into(), None, 1, consistency).await
+    }
+
     /// A node's log is lost while it is away; others take it back.
     async fn lose_log(&mut self, id: u64, store: MemoryStore) {
         let store = store.lose_log();
@@ -51,7 +58,7 @@ impl Stage {
     }
 
     /// Waits until a node says so.
-    async fn wait(&self, what: &str, is_so: impl AsyncFn() -> bool) {
+    pub(crate) async fn wait(&self, what: &str, is_so: impl AsyncFn() -> bool) {
         let began = self.runtime.monotonic();
         while !is_so().await {
             assert!(self.runtime.monotonic() - began < PATIENCE, "not in time: {what}");
@@ -76,7 +83,7 @@ impl Stage {
     }
 
     /// Waits until a node's replicas all vote where the directory says so, and no replica is left over.
-    async fn votes(&self, id: u64) {
+    pub(crate) async fn votes(&self, id: u64) {
         let node = self.node(id);
         self.wait("its replicas have their votes", async || {
             let view = node.directory();
@@ -273,6 +280,57 @@ fn without_a_quorum_nobody_is_taken_back_and_nothing_is_changed() {
         stage.votes(3).await;
         stage.close().await;
     });
+}
+
+/// The second loses its log while the first may not be whole yet. Then a group whose quorum is lost with it stops,
+/// and says so; none goes on without what was told.
+async fn one_after_the_other(runtime: Runtime, between: Duration) {
+    let mut stage = Stage::set(runtime, 3).await;
+    for _ in 0..30 {
+        stage.tell().await;
+    }
+    stage.votes(1).await;
+    let first = stage.down(2).await;
+    for _ in 0..10 {
+        stage.tell().await;
+    }
+    stage.lose_log(2, first).await;
+    stage.runtime.sleep(between).await;
+    let second = stage.down(3).await.lose_log();
+    let back = stage.come_back(3, &second.store(), true).await;
+    let (is_back, mut is_whole) = (back.is_ok(), false);
+    match back {
+        Ok(identity) => {
+            stage.run(identity, second).await;
+            stage.runtime.sleep(Duration::from_secs(30)).await;
+            is_whole = stage.read(Consistency::Linearizable).await.is_ok();
+            if is_whole {
+                stage.votes(1).await;
+                stage.tell().await;
+                stage.must_agree().await;
+            } else {
+                // The directory was whole again, and the guild was not.
+                let fault = stage.replica(3).await.unwrap().fault.unwrap();
+                assert!(fault.contains("not replaced yet"), "{fault}");
+            }
+        }
+        Err(StrandedError::NotTaken { .. }) => {
+            assert_eq!(Distrust::remembered(&*second.store().archive).await.unwrap(), Distrust::default());
+        }
+        Err(error) => panic!("{error:?}"),
+    }
+    println!("after {between:?}: taken back {is_back}, whole {is_whole}");
+    let consistency = if is_whole { Consistency::Linearizable } else { Consistency::Local };
+    let read = stage.read(consistency).await.unwrap();
+    assert_eq!(read.pairs[0].1.len() as u64, stage.told(), "what was told is there");
+    stage.close().await;
+}
+
+#[test]
+fn of_two_that_lose_their_logs_one_after_the_other_nothing_told_is_lost() {
+    for (seed, millis) in [(20, 0), (22, 300), (23, 1500), (24, 4000)] {
+        simulate(seed, async |runtime| one_after_the_other(runtime, Duration::from_millis(millis)).await);
+    }
 }
 
 #[test]

@@ -143,12 +143,12 @@ pub(crate) async fn tidy(node: &Node) {
 
 /// By the directory as it is known here, which may lag: then nothing is known yet.
 fn became(node: &Node, view: &DirectoryView<'_>, id: CommunityId) -> Became {
-    let is_reserved = view.reserved().iter().any(|reservation| reservation.record.id == id);
+    let is_here = || node.hosted(id).is_some() || node.awaited().contains_key(&id);
     match view.community(id) {
-        _ if node.hosted(id).is_some() => Became::Ours,
+        _ if is_here() => Became::Ours,
         Some(record) if record.replica_on(node.id()).is_some() => Became::Open,
         Some(_) => Became::Nothing,
-        None if is_reserved || !view.has_existed(id) => Became::Open,
-        None => Became::Nothing,
+        None if view.is_over(id) => Became::Nothing,
+        None => Became::Open,
     }
 }

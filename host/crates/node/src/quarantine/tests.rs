@@ -4,6 +4,7 @@
 
 mod state;
 
+use super::Difference;
 use crate::{
     Addresses, Birth, Consistency, Identity, Node, NodeOptions, Placement, ReplicaStatus, Role, Timing,
     replica::Replica,
@@ -16,7 +17,7 @@ use althing_consensus::{
 use althing_core::{
     actor::Actor,
     batch::{Activation, Command, Operation},
-    ids::{CommunityId, NodeId, OperationNumber, SessionId},
+    ids::{CommunityId, Hash, NodeId, OperationNumber, Sequence, SessionId},
     policy::Policy,
     refusal::{Code, Retry},
     testing::{Step, manifest, script},
@@ -176,6 +177,11 @@ impl Stage {
         }
     }
 
+    /// How long the tale is, as far as anybody was told.
+    pub(crate) fn told(&self) -> u64 {
+        self.number
+    }
+
     /// Adds to the tale.
     pub(crate) async fn tell(&mut self) {
         let word = Step::Append(Bytes::from_static(b"tale"), Bytes::from_static(b"."));
@@ -251,7 +257,7 @@ impl Stage {
         assert!(replica.fault.unwrap().contains("quarantined"));
         let read = node.scan(GUILD, Bytes::new(), None, 10, Consistency::Local).await;
         assert_eq!(read.unwrap_err().code, Code::ReplicaStopped);
-        let history = node.history(GUILD, althing_core::ids::Sequence(1), 10).await;
+        let history = node.history(GUILD, Sequence(1), 10).await;
         assert_eq!(history.unwrap_err().code, Code::ReplicaStopped);
         let [kept] = &node.quarantined()[..] else { panic!("one is quarantined") };
         assert_eq!(kept.name, GUILD);
@@ -389,6 +395,30 @@ fn replicas_that_agree_are_left_alone() {
         stage.runtime.sleep(Duration::from_secs(5)).await;
         stage.must_agree().await;
         assert!(stage.nodes.values().all(|(node, _)| node.quarantined().is_empty()));
+        stage.close().await;
+    });
+}
+
+#[test]
+fn what_is_found_of_a_replica_that_is_gone_does_not_stop_the_one_in_its_place() {
+    simulate(5, async |runtime| {
+        let mut stage = Stage::set(runtime, 3).await;
+        stage.tell().await;
+        let node = stage.node(2);
+        let gone = node.hosted(node.find(GUILD).unwrap()).unwrap();
+        let fresh = stage.node(1).rebuild_replica(GUILD, NodeId(2), None).await.unwrap();
+        assert!(fresh > gone.hosted.replica);
+        let difference = Difference {
+            agreed: Sequence(1),
+            at: Sequence(2),
+            own: Hash([1; 32]),
+            majority: Some(Hash([2; 32])),
+            witness: None,
+        };
+        node.quarantine(&gone, difference).await;
+        assert_eq!(node.quarantined(), []);
+        stage.tell().await;
+        stage.must_agree().await;
         stage.close().await;
     });
 }

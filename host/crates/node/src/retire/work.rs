@@ -1,20 +1,20 @@
 //! Emptying nodes that are to leave, and filling vacant places; by whoever leads the system community.
 //!
 //! Every step is a change of the directory that stands for itself, so it does not matter who does the next
-//! one. A community is touched only while its members are as the directory has them: one step at a time.
+//! one. A vote is moved only while a community's members are as the directory has them: one step at a time.
 
+use super::out::{self, Told};
 use crate::{
     directory::{
+        program::without,
         record::{CommunityRecord, DirectoryOperation, Leaving},
         view::DirectoryView,
     },
     node::Node,
     placing::Room,
     refuse,
-    relocate::are_as_wanted,
-    status::ReplicaStatus,
+    relocate::{are_as_wanted, has_no_vote, may_be_changed},
 };
-use althing_consensus::port::Role;
 use althing_core::{
     ids::{CommunityId, NodeId, ReplicaId},
     refusal::Refusal,
@@ -143,15 +143,12 @@ async fn empty(
 /// What a community needs next so that a node can leave.
 pub(super) async fn next_step(node: &Node, record: &CommunityRecord, leaving: Leaving, room: &Room) -> Step {
     let Some(replica) = record.replica_on(leaving.node) else {
-        return match is_out(node, record, leaving.node).await {
-            true => Step::Nothing,
-            false => Step::UnderWay,
-        };
+        return out::step(&ask_all(node, record, leaving.node).await, record, leaving.node);
     };
     let Some(leader) = node.leader_status(record.id).await else {
-        return Step::Wait("nobody leads it: a quorum of its voters has to be brought back first".to_owned());
+        return Step::Wait(out::NOBODY_LEADS.to_owned());
     };
-    if !are_as_wanted(&leader, record, Some(replica)) {
+    if !may_be_changed(&leader, record, replica) {
         return Step::UnderWay;
     }
     let (step, successors) = match node.successor(room, record, leaving.to).await {
@@ -163,6 +160,9 @@ pub(super) async fn next_step(node: &Node, record: &CommunityRecord, leaving: Le
             return Step::Wait(why.to_owned());
         }
     };
+    if matches!(step, Step::Move(..)) && has_no_vote(&leader, replica) {
+        return step;
+    }
     match node.may_go(record, replica, successors).await {
         Ok(()) => step,
         Err(refusal) => Step::Wait(refusal.message),
@@ -174,13 +174,27 @@ pub(super) async fn last_step(node: &Node, leaving: Leaving) -> Step {
     let Ok(system) = node.record(CommunityId::SYSTEM) else { return Step::UnderWay };
     let Some(replica) = system.replica_on(leaving.node) else { return Step::Nothing };
     let Some(leader) = node.leader_status(system.id).await else { return Step::UnderWay };
-    if !are_as_wanted(&leader, &system, Some(replica)) {
+    if !may_be_changed(&leader, &system, replica) {
         return Step::UnderWay;
     }
-    // A learner takes its vote over, if one is there.
-    let mut learners = system.replicas.values().filter(|replica| !replica.voter);
-    let has_heir = learners.any(|learner| learner.node != leaving.node);
-    match node.may_go(&system, replica, usize::from(has_heir)).await {
+    let mut heirs = 0;
+    for (id, heir) in without(&system, leaving.node).replicas.into_iter().filter(|(_, heir)| heir.voter) {
+        if system.replicas[&id].voter {
+            continue;
+        }
+        if !node.is_up(system.id, id, heir.node).await {
+            let node = heir.node;
+            return Step::Wait(format!(
+                "node {node} is to have its vote and does not answer, so it would leave the directory without a \
+                 quorum sooner: bring node {node} back, or remove it first"
+            ));
+        }
+        heirs += 1;
+    }
+    if has_no_vote(&leader, replica) {
+        return Step::Forget;
+    }
+    match node.may_go(&system, replica, heirs).await {
         Ok(()) => Step::Forget,
         Err(refusal) => Step::Wait(refusal.message),
     }
@@ -195,16 +209,12 @@ async fn forget(node: &Node, left: NodeId) -> Result<(), Refusal> {
     node.change_directory(DirectoryOperation::ForgetNode { node: left }).await.map(|_| ())
 }
 
-/// Whether a group has no member on a node: by the word of its leader, or of all who answer if it has none.
-async fn is_out(node: &Node, record: &CommunityRecord, of: NodeId) -> bool {
-    let asked = record.replicas.values().map(|replica| node.replica_status_on(replica.node, record.id));
-    let told: Vec<ReplicaStatus> = futures::future::join_all(asked).await.into_iter().flatten().collect();
-    let has_none = |status: &ReplicaStatus| status.members.iter().all(|member| member.node != of);
-    let leader = told.iter().filter(|status| status.role == Role::Leader).max_by_key(|status| status.term);
-    match leader {
-        Some(leader) => leader.are_members_settled && has_none(leader),
-        None => told.iter().all(has_none),
-    }
+/// What the nodes say of a community that are to have a replica of it, and the one that leaves.
+async fn ask_all(node: &Node, record: &CommunityRecord, leaving: NodeId) -> Told {
+    let asked: BTreeSet<NodeId> =
+        record.replicas.values().map(|replica| replica.node).chain([leaving]).collect();
+    let told = asked.into_iter().map(async |on| (on, node.replica_status_on(on, record.id).await));
+    futures::future::join_all(told).await.into_iter().collect()
 }
 
 /// Has a node take a vacant place, if there is one that can.

@@ -1,7 +1,7 @@
 //! Nodes that leave for good.
 
-use super::{Records, Stop, give_votes, reject};
-use crate::directory::record::{DirectoryResult, Leaving, key};
+use super::{Records, Stop, give_votes, reject, reserve};
+use crate::directory::record::{CommunityRecord, DirectoryResult, Leaving, key};
 use althing_core::ids::{CommunityId, NodeId};
 
 /// Asked again, with the newest word on where its replicas may go.
@@ -28,7 +28,7 @@ pub(super) fn keep(records: &mut Records<'_>, node: NodeId) -> Result<DirectoryR
     Ok(DirectoryResult::Done)
 }
 
-/// Asked again, it changes nothing.
+/// Communities to be that counted on the node never begin. Asked again, it changes nothing.
 pub(super) fn forget(records: &mut Records<'_>, node: NodeId) -> Result<DirectoryResult, Stop> {
     if records.get::<NodeId>(key::NEXT_NODE)?.is_some_and(|next| node < next)
         && records.0.get(&key::node(node))?.is_none()
@@ -39,18 +39,27 @@ pub(super) fn forget(records: &mut Records<'_>, node: NodeId) -> Result<Director
     if records.0.get(&key::leaving(node))?.is_none() {
         return reject("bad-request", format!("nobody said that node {node} is to leave"));
     }
-    let mut system = records.community(CommunityId::SYSTEM)?;
+    let system = without(&records.community(CommunityId::SYSTEM)?, node);
     let on_it = records.communities_on(node)?;
     if let Some(record) = on_it.iter().find(|record| record.id != CommunityId::SYSTEM) {
         return reject("bad-members", format!("{} has a replica on node {node}", record.name));
     }
-    system.replicas.retain(|_, replica| replica.node != node);
     if system.replicas.is_empty() {
         return reject("bad-members", format!("node {node} is the last one of the cluster"));
     }
-    give_votes(&mut system);
+    reserve::release_those_of(records, node)?;
     records.put_community(&system)?;
     records.delete(&key::node(node))?;
     records.delete(&key::leaving(node))?;
     Ok(DirectoryResult::Done)
+}
+
+/// The system community when a node has left.
+pub(crate) fn without(system: &CommunityRecord, node: NodeId) -> CommunityRecord {
+    let mut system = system.clone();
+    system.replicas.retain(|_, replica| replica.node != node);
+    if !system.replicas.is_empty() {
+        give_votes(&mut system);
+    }
+    system
 }

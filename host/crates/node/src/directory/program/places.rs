@@ -7,9 +7,9 @@ use super::{Records, Stop, begin_life, may_vote, reject};
 use crate::directory::record::{CommunityRecord, DirectoryResult, ReplicaRecord};
 use althing_core::ids::{CommunityId, NodeId, ReplicaId};
 
-/// What to do instead of moving a replica of the system community.
+/// Why replicas of the system community are not placed by hand.
 const SYSTEM_STAYS: &str =
-    "every node has a replica of the system community: it is not moved, it goes with its node";
+    "every node has a replica of the system community, and the oldest vote: it comes and goes with its node";
 
 /// The fresh one votes if the old one did. Asked again, it answers who came after the old one.
 pub(super) fn move_replica(
@@ -121,7 +121,10 @@ fn give_vote(
     Ok(replica)
 }
 
-fn any_but_system(records: &mut Records<'_>, community: CommunityId) -> Result<CommunityRecord, Stop> {
+pub(super) fn any_but_system(
+    records: &mut Records<'_>,
+    community: CommunityId,
+) -> Result<CommunityRecord, Stop> {
     match community {
         CommunityId::SYSTEM => reject("bad-request", SYSTEM_STAYS),
         community => records.community(community),

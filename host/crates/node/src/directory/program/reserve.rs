@@ -51,3 +51,13 @@ pub(super) fn release(records: &mut Records<'_>, community: CommunityId) -> Resu
     records.delete(&key::reserved(community))?;
     Ok(DirectoryResult::Done)
 }
+
+/// Those that a node has reserved, or that were to begin on it, never begin.
+pub(super) fn release_those_of(records: &mut Records<'_>, node: NodeId) -> Result<(), Stop> {
+    for Reservation { by, record, .. } in records.all(key::RESERVED, key::RESERVED_END)? {
+        if by == node || record.replica_on(node).is_some() {
+            records.delete(&key::reserved(record.id))?;
+        }
+    }
+    Ok(())
+}
