@@ -1,6 +1,7 @@
 //! What a node says of itself and of its replicas.
 
 use crate::{
+    archiver::ArchiveStatus,
     bring_back::Awaited,
     community::Community,
     directory::{record::NodeRecord, view::DirectoryView},
@@ -97,6 +98,8 @@ pub struct NodeStatus {
     pub uptime: Duration,
     /// What the scrub of what it stores has found.
     pub scrub: ScrubStatus,
+    /// How its archive is, if it has one.
+    pub archive: Option<ArchiveStatus>,
 }
 
 /// What there is to say of a replica that could not be brought back.
@@ -145,6 +148,7 @@ impl Node {
             replicas,
             uptime: self.runtime().monotonic().saturating_sub(self.started()),
             scrub: self.scrub().status(),
+            archive: self.archive(),
         }
     }
 
