@@ -30,6 +30,7 @@ pub struct Setup {
     arguments: Vec<String>,
     proxied: BTreeSet<u64>,
     disk_mib: Option<u64>,
+    archive: Option<PathBuf>,
 }
 
 impl Setup {
@@ -50,6 +51,13 @@ impl Setup {
     #[must_use]
     pub fn on_disks(mut self, mib: u64) -> Self {
         self.disk_mib = Some(mib);
+        self
+    }
+
+    /// With an archive for each node, `node-1`, `node-2`, … in this folder.
+    #[must_use]
+    pub fn archiving(mut self, folder: &Path) -> Self {
+        self.archive = Some(folder.to_owned());
         self
     }
 
@@ -110,6 +118,10 @@ impl Cluster {
             let proxy = Proxy::start(node.peer.clone()).await;
             node.arguments.extend(["--peer-advertise".to_owned(), proxy.address()]);
             node.proxy = Some(proxy);
+        }
+        if let Some(folder) = &setup.archive {
+            let folder = folder.join(format!("node-{id}"));
+            node.arguments.extend(["--archive".to_owned(), folder.to_string_lossy().into_owned()]);
         }
         if let Some(mib) = setup.disk_mib {
             let (image, at) = (format!("disk-{id}.img"), format!("disk-{id}"));

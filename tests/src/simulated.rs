@@ -101,6 +101,7 @@ impl Simulated {
             log_kept: Some(20),
             reserve: None,
             evidence: None,
+            archive: None,
         };
         let node = Node::start(options).await.expect("the node starts");
         let handlers =

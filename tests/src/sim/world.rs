@@ -148,6 +148,7 @@ impl World {
             log_kept: Some(self.plan.log_kept),
             reserve: None,
             evidence: None,
+            archive: None,
         };
         let node = Node::start(options).await.expect("a node starts with what its disk has kept");
         let handlers =

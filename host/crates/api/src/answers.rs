@@ -5,8 +5,8 @@ use althing_core::{
     ids::{Hash, NodeId},
 };
 use althing_node::{
-    CommunityRecord, ComponentInfo, MemberStatus, Node, NodeRecord, NodeStatus, ProgramInfo, ReplicaStatus,
-    Role, ScrubStatus, Timing, TransferStatus,
+    ArchiveStatus, Archived, CommunityRecord, ComponentInfo, MemberStatus, Node, NodeRecord, NodeStatus,
+    ProgramInfo, ReplicaStatus, Role, ScrubStatus, Timing, TransferStatus,
 };
 use althing_proto::v1;
 use bytes::Bytes;
@@ -150,6 +150,25 @@ pub(crate) fn status(status: NodeStatus) -> v1::StatusResponse {
         replicas: status.replicas.into_iter().map(replica).collect(),
         uptime_millis: u64::try_from(status.uptime.as_millis()).unwrap_or(u64::MAX),
         scrub: Some(scrub(status.scrub)),
+        archive: status.archive.map(archive),
+    }
+}
+
+fn archive(ArchiveStatus { place, communities }: ArchiveStatus) -> v1::ArchiveInfo {
+    v1::ArchiveInfo { place, communities: communities.into_iter().map(archived).collect() }
+}
+
+fn archived(archived: Archived) -> v1::ArchivedInfo {
+    v1::ArchivedInfo {
+        community: archived.community.0,
+        name: archived.name,
+        archived: archived.archived.0,
+        lag: archived.lag,
+        segments: archived.segments,
+        bytes: archived.bytes,
+        missing: archived.missing,
+        failures: archived.failures,
+        trouble: archived.trouble.unwrap_or_default(),
     }
 }
 

@@ -42,5 +42,9 @@ async fn ready(State(door): State<Arc<Door>>) -> impl IntoResponse {
     for quarantined in node.quarantined() {
         text += &format!("{} (replica {}) is {}\n", quarantined.name, quarantined.replica, quarantined.why);
     }
+    for archived in node.archive().into_iter().flat_map(|archive| archive.communities) {
+        let Some(trouble) = archived.trouble else { continue };
+        text += &format!("{} is not archived: {trouble}\n", archived.name);
+    }
     (code, text)
 }

@@ -4,7 +4,7 @@
 //! community that is gone is gone from here too.
 
 use crate::answers;
-use althing_node::{Node, NodeStatus, ReplicaStatus};
+use althing_node::{Archived, Node, NodeStatus, ReplicaStatus};
 use metrics::{Label, counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{convert::Infallible, sync::OnceLock, time::Duration};
@@ -43,6 +43,9 @@ fn install() -> Option<PrometheusHandle> {
     describe_counter!("althing_chunks_mended_total", "Damaged or missing chunks that came from peers");
     describe_counter!("althing_snapshots_damaged_total", "Snapshots that could not be restored at a start");
     metrics::describe_histogram!("althing_api_request_seconds", "How long requests took, streams included");
+    describe_counter!("althing_archive_segments_total", "Segments of history that were archived");
+    describe_counter!("althing_archive_bytes_total", "Bytes of them");
+    describe_counter!("althing_archive_failures_total", "Attempts to archive that failed");
     describe_gauge!("althing_transfers_open", "Snapshots that are coming");
     describe_counter!("althing_transfers_total", "Snapshots offered, by what became of their coming");
     describe_counter!("althing_transfer_chunks_total", "Chunks that have come and are stored");
@@ -83,12 +86,32 @@ fn record(node: &Node, status: &NodeStatus) {
     #[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]
     gauge!("althing_chunks_damaged").set(status.scrub.damaged as f64);
     status.replicas.iter().for_each(record_replica);
+    status.archive.iter().flat_map(|archive| &archive.communities).for_each(record_archived);
     describe_gauge!(
         "althing_replica_quarantined",
         "1 when the replica was found to differ from the majority"
     );
     for quarantined in node.quarantined() {
         gauge!("althing_replica_quarantined", "community" => quarantined.name).set(1.0);
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "Prometheus knows only floats")]
+fn record_archived(archived: &Archived) {
+    let numbers = [
+        ("althing_archive_sequence", "The last transition in a durable segment", archived.archived.0),
+        ("althing_archive_lag", "Transitions that are in no segment yet", archived.lag),
+        ("althing_archive_bytes", "Bytes of segments in the folder", archived.bytes),
+        ("althing_archive_missing", "Transitions that nobody held to archive them", archived.missing),
+        (
+            "althing_archive_failing",
+            "1 while history cannot be archived",
+            u64::from(archived.trouble.is_some()),
+        ),
+    ];
+    for (name, meaning, number) in numbers {
+        describe_gauge!(name, meaning);
+        gauge!(name, "community" => archived.name.clone()).set(number as f64);
     }
 }
 

@@ -12,7 +12,7 @@ use althing_engine::{
     Engine, EngineOptions,
     compile::{Allowance, CompileMode},
 };
-use althing_node::{Addresses, Birth, Node, NodeOptions, Reserve};
+use althing_node::{Addresses, ArchiveOptions, Birth, Node, NodeOptions, Reserve};
 use althing_store::{port::Store, sqlite::free_bytes};
 use anyhow::Context as _;
 use std::{env, net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, thread, time::Duration};
@@ -25,7 +25,7 @@ pub(crate) const COMPILE_CHILD: &str = "compile-child";
 const KNOWN_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a house is built with.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Plan {
     /// Where everything durable lies.
     pub(crate) data: PathBuf,
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) log_kept: Option<u64>,
     /// Bytes that are kept free on the disk; none: nobody looks.
     pub(crate) reserve_bytes: Option<u64>,
+    /// Where history is archived; none: nowhere.
+    pub(crate) archive: Option<ArchiveOptions>,
 }
 
 /// Where to listen, and what others are told.
@@ -104,6 +106,7 @@ impl House {
             log_kept: plan.log_kept,
             reserve,
             evidence: Some(plan.data.join("evidence")),
+            archive: plan.archive,
         })
         .await?;
         let handlers =

@@ -3,6 +3,7 @@
 //! One file per command in `commands/`; what a command prints is a shape in `show/`, which is both a
 //! text for people and JSON for programs. Nothing here decides anything about communities.
 
+mod archive;
 mod arguments;
 mod commands;
 mod context;

@@ -25,6 +25,7 @@ pub mod portable;
 pub mod program;
 pub mod records;
 pub mod refusal;
+pub mod segment;
 pub mod sessions;
 pub mod snapshot;
 pub mod state;

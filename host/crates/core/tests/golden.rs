@@ -17,6 +17,7 @@ use althing_core::{
     overlay::TimerSet,
     policy::{Policy, Quotas, RetentionPolicy, SessionPolicy},
     portable::{End, Header, Kind},
+    segment::{Segment, SegmentHeader, SegmentWriter, Tail},
     snapshot::{ChunkRef, Manifest, chunks, read_chunk, restore, state_root},
     testing::{ScriptedPrograms, Step, manifest, script},
     time::Timestamp,
@@ -345,4 +346,31 @@ fn a_record_of_a_newer_version_is_refused_by_name() {
     record[0] = 1;
     record.push(0);
     assert!(matches!(codec::decode::<Operation>(&record), Err(codec::DecodeError::Damaged(_))));
+}
+
+#[test]
+fn segments_of_archived_history() {
+    let mut first = Transition {
+        sequence: Sequence(1000),
+        ..transition(Cause::SetPolicy, Outcome::Accepted { result: b("result") })
+    };
+    first.digest = digest::step(Hash([5; 32]), &first);
+    let mut second = Transition { sequence: Sequence(1001), ..first.clone() };
+    second.digest = digest::step(first.digest, &second);
+    let header = SegmentHeader {
+        cluster: "ab".repeat(16),
+        community: CommunityId(7),
+        name: "guild".into(),
+        first: Sequence(1000),
+        before: Some(Hash([5; 32])),
+        previous: Some(Tail { last: Sequence(990), digest: Hash([4; 32]), seal: Hash([6; 32]) }),
+        missing: 9,
+    };
+    let mut writer = SegmentWriter::new(&header);
+    let transitions = vec![first, second];
+    transitions.iter().for_each(|transition| writer.add(transition.clone()).unwrap());
+    let finished = writer.finish().unwrap();
+    check_bytes("segment", &finished.bytes);
+    let read = Segment::read(&golden("segment", &finished.bytes)).unwrap();
+    assert_eq!(read, Segment { header, transitions, tail: finished.tail });
 }

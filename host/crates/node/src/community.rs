@@ -2,6 +2,7 @@
 //! and stopped together.
 
 use crate::{
+    archiver::Marks,
     components::Components,
     digests::Digests,
     execute::{Executor, Published, Sources, publishable},
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) mender: Mender,
     pub(crate) log_kept: u64,
     pub(crate) space: Space,
+    pub(crate) archived: Marks,
     #[cfg(test)]
     pub(crate) tamper: crate::quarantine::tests::Tamper,
 }
@@ -138,6 +140,7 @@ impl Community {
             roots: roots.clone(),
             sources: sources.clone(),
             mender: shared.mender.clone(),
+            archived: shared.archived.clone(),
             #[cfg(test)]
             tamper: shared.tamper.clone(),
         };

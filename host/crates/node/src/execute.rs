@@ -5,6 +5,7 @@
 //! transitions to the feed, and publishes the new state to readers in one step.
 
 use crate::{
+    archiver::Marks,
     components::Components,
     digests::Digests,
     feed::Feed,
@@ -59,6 +60,7 @@ pub(crate) struct Executor {
     pub(crate) roots: Arc<Roots>,
     pub(crate) sources: Sources,
     pub(crate) mender: Mender,
+    pub(crate) archived: Marks,
     #[cfg(test)]
     pub(crate) tamper: crate::quarantine::tests::Tamper,
 }
@@ -117,6 +119,7 @@ impl StateMachine for Executor {
             last_cut: self.last_cut.clone(),
             falls_back_to: 0,
             roots: self.roots.clone(),
+            archived: self.archived.clone(),
         }))
     }
 

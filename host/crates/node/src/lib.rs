@@ -5,6 +5,7 @@
 //! where is in the `directory`, which `reconcile` makes true.
 
 mod admin;
+mod archiver;
 mod bring_back;
 mod community;
 mod compare;
@@ -59,6 +60,7 @@ mod transfer;
 
 pub use admin::Placement;
 pub use althing_consensus::port::{Role, Timing};
+pub use archiver::{ArchiveOptions, ArchiveStatus, Archived, SEGMENT_SPAN, SEGMENT_TRANSITIONS};
 pub use components::ComponentDescription;
 pub use directory::record::{CommunityRecord, NodeRecord, ReplicaRecord};
 pub use doctor::{

@@ -1,6 +1,7 @@
 //! The node: what it holds, how it starts and how it ends. Each verb is in a file of its own.
 
 use crate::{
+    archiver::{self, ArchiveOptions, Archiver, Marks},
     bring_back::{self, Awaited},
     community::{Community, Hosted, Shared},
     components::Components,
@@ -75,6 +76,8 @@ pub struct NodeOptions {
     pub reserve: Option<Reserve>,
     /// Where evidence of a replica that differed is kept; none: in the log only.
     pub evidence: Option<PathBuf>,
+    /// Where history is archived; none: nowhere.
+    pub archive: Option<ArchiveOptions>,
 }
 
 /// Why a node did not start.
@@ -121,6 +124,7 @@ struct Inner {
     distrust: Mutex<Distrust>,
     evidence: Option<PathBuf>,
     scrub: Scrub,
+    archiver: Archiver,
     staging: Staging,
     reconcile_now: Notify,
     stopping: AtomicBool,
@@ -155,6 +159,9 @@ impl Node {
         let system = Community::start(&shared, system_hosted(&identity), always(others.collect())).await;
         let system = system.map_err(StartError::Fault)?;
         let reserve = options.reserve;
+        let is_simulated = options.guest_threads == 0;
+        let archiver = Archiver::new(options.archive, shared.archived.clone(), is_simulated);
+        let archiver = archiver.map_err(StartError::Fault)?;
         let staging = Staging::remembered(&*options.store.archive, options.runtime.monotonic()).await;
         let staging = staging.map_err(StartError::Store)?;
         let inner = Inner {
@@ -166,6 +173,7 @@ impl Node {
             distrust: Mutex::new(distrust),
             evidence: options.evidence,
             scrub: Scrub::default(),
+            archiver,
             staging,
             reconcile_now: Notify::new(),
             stopping: AtomicBool::new(false),
@@ -194,6 +202,7 @@ impl Node {
             runtime.spawn("farewell", farewell::run(node.clone())),
             runtime.spawn("distrust", distrust::run(node.clone())),
             runtime.spawn("recheck", crate::recheck::run(node.clone())),
+            runtime.spawn("archive", archiver::run(node.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
@@ -315,6 +324,10 @@ impl Node {
 
     pub(crate) fn scrub(&self) -> &Scrub {
         &self.inner.scrub
+    }
+
+    pub(crate) fn archiver(&self) -> &Archiver {
+        &self.inner.archiver
     }
 
     pub(crate) fn staging(&self) -> &Staging {
@@ -546,6 +559,7 @@ fn shared(options: &NodeOptions) -> Result<(Shared, GuestThreads, Peers), Fault>
         transfers,
         log_kept: options.log_kept.unwrap_or(Shared::LOG_KEPT),
         space,
+        archived: Marks::new(options.archive.is_some()),
         #[cfg(test)]
         tamper: crate::quarantine::tests::Tamper::default(),
     };

@@ -302,6 +302,9 @@ async fn make_way(node: &Node, id: CommunityId) {
 }
 
 async fn remove(node: &Node, id: CommunityId) {
+    if let Some(leaving) = node.hosted(id) {
+        node.archive_rest(&leaving).await;
+    }
     if let Some(community) = node.communities().remove(&id) {
         community.stop_tasks();
     }

@@ -4,6 +4,7 @@
 //! peers is [`crate::transfer`]'s.
 
 use crate::{
+    archiver::Marks,
     replica::Captured,
     reread::{Reread, reread},
     retention,
@@ -38,6 +39,7 @@ pub(crate) struct Builder {
     pub(crate) fingerprint: Option<Hash>,
     pub(crate) last_cut: LastCut,
     pub(crate) roots: Arc<Roots>,
+    pub(crate) archived: Marks,
     /// Known when it is built.
     pub(crate) falls_back_to: u64,
 }
@@ -62,8 +64,10 @@ impl SnapshotBuilder for Builder {
         let (sequence, digest) = (view.sequence(), view.digest());
         self.roots.push(Root { sequence, digest, time: view.time(), root: manifest.state_root });
         let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
+        // What is in no durable segment of the archive stays.
+        let keep_from = self.archived.keep_from(manifest.community, Sequence(oldest_kept));
         self.archive
-            .prune_history(manifest.community, Sequence(oldest_kept))
+            .prune_history(manifest.community, keep_from)
             .await
             .map_err(|error| storage("history", error))?;
         Ok(SnapshotHandle { applied: self.captured.applied.clone(), manifest: manifest.encode() })

@@ -1,6 +1,7 @@
 //! What a node says of itself and of its replicas.
 
 use crate::{
+    archiver::ArchiveStatus,
     bring_back::Awaited,
     community::{Community, Hosted},
     directory::{record::NodeRecord, view::DirectoryView},
@@ -98,6 +99,8 @@ pub struct NodeStatus {
     pub uptime: Duration,
     /// What the scrub of what it stores has found.
     pub scrub: ScrubStatus,
+    /// How its archive is, if it has one.
+    pub archive: Option<ArchiveStatus>,
 }
 
 /// What there is to say of a replica that could not be brought back.
@@ -150,6 +153,7 @@ impl Node {
             replicas,
             uptime: self.runtime().monotonic().saturating_sub(self.started()),
             scrub: self.scrub().status(),
+            archive: self.archive(),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`port`] is what the rest of the house knows; [`sqlite`] and [`memory`] are the two
 //! implementations; [`conformance`] is the suite that both pass; [`portable`] is a file that leaves the
-//! house. Nothing else here knows what is in
+//! house; [`segments`] are files of archived history. Nothing else here knows what is in
 //! a batch, a vote or a chunk: bytes in, bytes out.
 
 pub mod conformance;
@@ -10,4 +10,5 @@ pub mod memory;
 pub mod port;
 pub mod portable;
 mod rules;
+pub mod segments;
 pub mod sqlite;

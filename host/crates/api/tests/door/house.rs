@@ -121,6 +121,7 @@ async fn node(api: SocketAddr, store: Store) -> Node {
         log_kept: None,
         reserve: None,
         evidence: None,
+        archive: None,
     };
     let node = within(Node::start(options)).await.unwrap();
     let handlers = Handlers::new().with("node/", node.peer_handler()).with("raft/", node.consensus_handler());

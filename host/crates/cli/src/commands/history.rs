@@ -1,8 +1,14 @@
-//! `althing history`: transitions that are still held.
+//! `althing history`: transitions that are still held, or that were archived.
 
-use crate::{context::Context, show::transition::TransitionShown};
-use althing_core::ids::Sequence;
+use crate::{
+    archive::{self, Folder},
+    context::Context,
+    show::transition::TransitionShown,
+};
+use althing_core::{ids::Sequence, transition::Transition};
+use anyhow::Context as _;
 use clap::Args;
+use std::path::{Path, PathBuf};
 
 /// Transitions of one request.
 const PAGE: u32 = 256;
@@ -11,9 +17,10 @@ const EXAMPLES: &str = "\
 Examples:
   althing history roster                     from the oldest held
   althing history roster --from 1200 --limit 20
+  althing history roster --archive /mnt/archive1 --from 1
   althing history roster --output json | jq -r .digest | tail -1";
 
-/// Shows transitions that are still held, oldest first.
+/// Shows transitions that are still held, or that were archived, oldest first.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct History {
@@ -25,10 +32,16 @@ pub(crate) struct History {
     /// How many to show at most.
     #[arg(long)]
     limit: Option<u64>,
+    /// Reads this archive, which `serve --archive` has written, instead of asking a node.
+    #[arg(long, value_name = "FOLDER")]
+    archive: Option<PathBuf>,
 }
 
 impl History {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if let Some(folder) = &self.archive {
+            return self.archived(context, folder);
+        }
         let community = context.client().await?.community(self.community);
         let mut left = self.limit.unwrap_or(u64::MAX);
         let mut from = Sequence(self.from);
@@ -46,6 +59,37 @@ impl History {
                 break;
             }
             from = last.next();
+        }
+        Ok(())
+    }
+
+    /// As online, from files. Damage and gaps end it, after what lies before them.
+    fn archived(&self, context: &Context, folder: &Path) -> anyhow::Result<()> {
+        let folder = Folder::one(folder, &self.community)?;
+        let mut next = (self.from > 0).then_some(Sequence(self.from));
+        let mut left = self.limit.unwrap_or(u64::MAX);
+        for (_, file) in folder.from(Sequence(self.from)) {
+            if left == 0 {
+                break;
+            }
+            let read = archive::read(file).with_context(|| format!("{} cannot be used", file.display()))?;
+            let from = *next.get_or_insert(read.header.first);
+            if read.header.first > from {
+                anyhow::bail!(
+                    "sequences {from} to {} are not in this archive: go on with --from {}",
+                    read.header.first.0 - 1,
+                    read.header.first
+                );
+            }
+            let wanted = |transition: &Transition| transition.sequence >= from;
+            for transition in read.transitions.into_iter().filter(wanted) {
+                if left == 0 {
+                    break;
+                }
+                left -= 1;
+                next = Some(transition.sequence.next());
+                context.print(&TransitionShown::from(transition))?;
+            }
         }
         Ok(())
     }

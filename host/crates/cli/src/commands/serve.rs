@@ -6,11 +6,13 @@ use crate::{
     house::{House, Listen, Plan, is_known},
     show::Done,
 };
-use althing_node::Birth;
+use althing_core::segment::Rule;
+use althing_node::{ArchiveOptions, Birth, SEGMENT_SPAN, SEGMENT_TRANSITIONS};
+use althing_store::segments::DiskFiles;
 use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
-use std::{fmt, fs, io, num::NonZeroUsize, path::Path, path::PathBuf, process, time::Duration};
+use std::{fmt, fs, io, num::NonZeroUsize, path::Path, path::PathBuf, process, sync::Arc, time::Duration};
 use tokio::signal::unix::{SignalKind, signal};
 
 const EXAMPLES: &str = "\
@@ -18,6 +20,7 @@ Examples:
   althing serve --data ./node1 --bootstrap
   althing serve --data ./node2 --join 127.0.0.1:7511 --listen 127.0.0.1:7412 --peer-listen 127.0.0.1:7512
   althing serve --data ./node1                            again, as who it was
+  althing serve --data ./node1 --archive /mnt/archive1    and whatever leaves its history is kept there
 
 It prints one line when it serves, with the addresses it listens at (JSON with --output json).";
 
@@ -60,9 +63,19 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "ENTRIES")]
     log_kept: Option<u64>,
     /// MiB kept free on the disk of the data folder: with less, new operations are refused until there is
-    /// room again.
+    /// room again. On the disk of the archive: with less, nothing is archived.
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(0..1 << 30))]
     reserve_mib: u64,
+    /// Archives history there: one folder for each community, with files that are kept for ever. Nothing leaves
+    /// this node's history that is not in one of them. Each node needs a folder of its own.
+    #[arg(long, env = "ALTHING_ARCHIVE", value_name = "FOLDER")]
+    archive: Option<PathBuf>,
+    /// A file of the archive ends with every sequence that is a multiple of this, or sooner.
+    #[arg(long, value_name = "N", default_value_t = SEGMENT_TRANSITIONS, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    archive_transitions: u64,
+    /// A file of the archive holds at most so many minutes.
+    #[arg(long, value_name = "MINUTES", default_value_t = SEGMENT_SPAN.as_secs() / 60, value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    archive_minutes: u64,
     /// Writes a file, as JSON, when the node serves.
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -122,6 +135,13 @@ impl Serve {
             (true, None) => Birth::Bootstrap,
             (false, None) => Birth::Restart,
         };
+        let rule = Rule { transitions: self.archive_transitions, span_millis: self.archive_minutes * 60_000 };
+        let archive = self.archive.map(|folder| ArchiveOptions {
+            files: Arc::new(DiskFiles::new(&folder)),
+            place: folder.display().to_string(),
+            reserve: self.reserve_mib << 20,
+            rule,
+        });
         Plan {
             data: self.data,
             listen: Listen { address: self.listen, advertise: self.advertise },
@@ -131,6 +151,7 @@ impl Serve {
             compiled: self.compiled,
             log_kept: self.log_kept,
             reserve_bytes: Some(self.reserve_mib << 20),
+            archive,
         }
     }
 }

@@ -1,6 +1,8 @@
-//! `althing verify`: whether an export is what executing it gives. Needs no node.
+//! `althing verify`: whether an export is what executing it gives, and whether archived history is whole. Needs no
+//! node.
 
 use crate::{
+    archive::{self, Folder},
     context::Context,
     house,
     progress::working,
@@ -10,27 +12,35 @@ use althing_node::{Progress, ProofError, prove};
 use althing_store::portable::Reader;
 use anyhow::Context as _;
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Examples:
   althing verify roster.althing
   althing verify roster.althing --output json | jq .digest
+  althing verify /mnt/archive1                         what `serve --archive` has written, or part of it
 
-It checks every hash, restores the snapshot, compiles the components, executes every batch above the
+Of an export it checks every hash, restores the snapshot, compiles the components, executes every batch above the
 snapshot again, and compares each transition with the one recorded. Where they part it says so: the
-first sequence, what is recorded, and what came of it.";
+first sequence, what is recorded, and what came of it.
 
-/// Executes an export again, offline, and compares every transition with what is recorded.
+Of archived history it checks every file and the digest of every transition, from the first to the last, and says what
+is damaged, missing or different. It is not executed again: compare a digest with an export's at the same sequence.";
+
+/// Executes an export again, offline, and compares every transition with what is recorded; or checks archived
+/// history.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Verify {
-    /// A file that `althing export` has written.
+    /// A file that `althing export` has written, the folder of an archive, one community's folder in it, or a segment.
     file: PathBuf,
 }
 
 impl Verify {
     pub(crate) async fn run(self, context: &Context) -> anyhow::Result<()> {
+        if archive::is_archive(&self.file) {
+            return check(context, &self.file);
+        }
         let mut file = Reader::open(&self.file).await?;
         let compiled = tempfile::tempdir().context("there is no place for compiled components")?;
         let engine = house::engine(compiled.path().to_owned())?;
@@ -52,7 +62,23 @@ impl Verify {
     }
 }
 
-fn not_proven(file: &std::path::Path) -> String {
+/// Checks archived history, one community after the other.
+fn check(context: &Context, path: &Path) -> anyhow::Result<()> {
+    let (folders, mut wrong) = (Folder::all(path)?, 0);
+    for folder in &folders {
+        let bar = working("reading".to_owned());
+        let checked = folder.check(|at, of| bar.set_message(format!("checking segment {} of {of}", at + 1)));
+        bar.finish_and_clear();
+        wrong += usize::from(!checked.verified);
+        context.print(&checked)?;
+    }
+    match wrong {
+        0 => Ok(()),
+        _ => anyhow::bail!("{}: {wrong} of {} histories are not whole", path.display(), folders.len()),
+    }
+}
+
+fn not_proven(file: &Path) -> String {
     format!("{} is not proven", file.display())
 }
 

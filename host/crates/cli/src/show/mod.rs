@@ -1,6 +1,7 @@
 //! What commands print: shapes that are texts for people and JSON for programs. The JSON is an
 //! interface: fields are added, never changed.
 
+pub(crate) mod archive;
 pub(crate) mod blob;
 pub(crate) mod community;
 pub(crate) mod doctor;

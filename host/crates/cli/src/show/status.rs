@@ -1,6 +1,7 @@
 //! A node, and what it knows of its cluster.
 
 use crate::show::{
+    archive::ArchiveShown,
     community::ReplicaStatusShown,
     table::{row, table},
 };
@@ -19,6 +20,7 @@ pub(crate) struct StatusShown {
     nodes: Vec<NodeShown>,
     replicas: Vec<ReplicaStatusShown>,
     scrub: ScrubShown,
+    archive: Option<ArchiveShown>,
 }
 
 /// What the node has found in what it stores, since it started.
@@ -49,6 +51,7 @@ impl From<v1::StatusResponse> for StatusShown {
         });
         let v1::ScrubInfo { rounds, bytes, found, mended, damaged } = status.scrub.unwrap_or_default();
         Self {
+            archive: status.archive.map(Into::into),
             scrub: ScrubShown { rounds, bytes, found, mended, damaged },
             cluster: hex::encode(&status.cluster),
             node: status.node,
@@ -87,6 +90,9 @@ impl fmt::Display for StatusShown {
             if let Some(fault) = replica.fault() {
                 writeln!(f, "\n{} STOPPED: {fault}", replica.name)?;
             }
+        }
+        if let Some(archive) = &self.archive {
+            write!(f, "\n{archive}")?;
         }
         self.scrub.fmt(f)
     }

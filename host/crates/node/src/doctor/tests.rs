@@ -171,6 +171,7 @@ async fn start(folder: &Path, birth: Birth) -> Result<Node, String> {
                 log_kept: Some(20),
                 reserve: None,
                 evidence: None,
+                archive: None,
             };
             Node::start(options)
                 .await

@@ -267,6 +267,7 @@ impl Node {
             fingerprint: Some(self.engine().fingerprint()),
             last_cut: LastCut::default(),
             roots: Arc::default(),
+            archived: self.shared().archived.clone(),
             falls_back_to: 0,
         };
         let built = builder.build().await.map_err(|fault| refuse::fault(&fault))?;

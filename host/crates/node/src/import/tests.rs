@@ -99,6 +99,7 @@ impl Stage {
             log_kept: Some(20),
             reserve: None,
             evidence: None,
+            archive: None,
         };
         let node = Node::start(options).await.unwrap();
         let handlers =

@@ -23,7 +23,7 @@ use althing_core::{
     testing::{Step, manifest, script},
 };
 use althing_engine::{Engine, EngineOptions};
-use althing_store::memory::MemoryStore;
+use althing_store::{memory::MemoryStore, segments::MemoryFiles};
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
@@ -63,6 +63,8 @@ pub(crate) struct Stage {
     engine: Engine,
     folder: tempfile::TempDir,
     pub(crate) nodes: BTreeMap<u64, (Node, MemoryStore)>,
+    /// Where the nodes that have one archive; to be known before they start.
+    pub(crate) archives: BTreeMap<u64, MemoryFiles>,
     session: SessionId,
     number: u64,
 }
@@ -76,6 +78,7 @@ impl Stage {
             engine: Engine::new(EngineOptions::default()).unwrap(),
             folder: tempfile::tempdir().unwrap(),
             nodes: BTreeMap::new(),
+            archives: BTreeMap::new(),
             session: SessionId(0),
             number: 0,
         };
@@ -121,6 +124,7 @@ impl Stage {
             log_kept: Some(20),
             reserve: None,
             evidence: Some(self.evidence(id)),
+            archive: self.archives.get(&id).map(crate::archiver::tests::archive_on),
         };
         let node = Node::start(options).await.unwrap();
         self.nodes.insert(id, (node, store));

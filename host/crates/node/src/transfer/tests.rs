@@ -90,7 +90,9 @@ impl Town {
         let captured = Captured { view: machine.view(), applied };
         let archive = self.archive.clone();
         let (last_cut, roots) = Default::default();
-        let mut builder = Builder { captured, archive, fingerprint: None, last_cut, roots, falls_back_to: 0 };
+        let archived = crate::archiver::Marks::default();
+        let mut builder =
+            Builder { captured, archive, fingerprint: None, last_cut, roots, archived, falls_back_to: 0 };
         builder.build().await.unwrap()
     }
 

@@ -96,6 +96,7 @@ impl Dev {
             compiled: None,
             log_kept: None,
             reserve_bytes: None,
+            archive: None,
         }
     }
 
