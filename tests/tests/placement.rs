@@ -258,3 +258,36 @@ fn no_verb_goes_below_a_quorum() {
         assert_eq!(record.voters(), 2);
     });
 }
+
+#[test]
+fn a_replica_that_was_let_go_while_it_was_away_finds_the_leader_that_is_to_go() {
+    on_every_course(3, async |cluster| {
+        let nodes = directory_leader_last(cluster).await;
+        let (old_leader, away, door) = (nodes[0], nodes[1], cluster.node(nodes[2].0));
+        create(&door, &nodes, Timing::LAN).await;
+        eventually(cluster, "it leads", async || {
+            let _ = door.transfer_leadership(GUILD, Some(old_leader)).await;
+            leader(cluster, GUILD).await.is_some_and(|(on, _)| NodeId(on) == old_leader)
+        })
+        .await;
+        cluster.network.cut(old_leader, away);
+        cluster.network.cut(away, old_leader);
+        // Both are decided, and neither can be done: the fresh replica does not begin before its node has heard
+        // from the leader that the old one is out, and the leader's stays until the fresh one has caught up.
+        let patience = Duration::from_secs(5);
+        let rebuilt = door.rebuild_replica(GUILD, away, None);
+        assert_eq!(cluster.runtime.timeout(patience, rebuilt).await, None);
+        let removed = door.remove_replica(GUILD, old_leader);
+        assert_eq!(cluster.runtime.timeout(patience, removed).await, None);
+        // It comes back without knowing who led.
+        cluster.crash(away.0).await;
+        cluster.restart(away.0).await;
+        cluster.network.heal();
+        eventually(cluster, "both are done", async || {
+            let Some((on, leader)) = leader(cluster, GUILD).await else { return false };
+            let voters = leader.members.iter().filter(|member| member.voter).count();
+            NodeId(on) != old_leader && leader.are_members_settled && (voters, leader.members.len()) == (2, 2)
+        })
+        .await;
+    });
+}

@@ -6,6 +6,7 @@
 
 mod check;
 mod demo;
+mod exam;
 mod fix;
 mod fuzz;
 mod libtest;
@@ -46,6 +47,8 @@ enum Verb {
     Reducers,
     /// Whole clusters in virtual time, shaken by everything that can go wrong.
     Sim(sim::Arguments),
+    /// Breaks a copy of the tree in known ways, and sees whether the checks find it.
+    Exam(exam::Arguments),
     /// The house rules: arrows, owners, sizes, names, documentation, links.
     Tidy,
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Nth(arguments) => nth::run(&arguments),
         Verb::Reducers => reducers::run(),
         Verb::Sim(arguments) => sim::run(&arguments),
+        Verb::Exam(arguments) => exam::run(&arguments),
         Verb::Tidy => tidy::run(),
     };
     match outcome {

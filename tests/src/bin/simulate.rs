@@ -1,11 +1,12 @@
 //! `cargo xtask sim`: the simulator for as long as it is told, on as many threads as there are.
 //!
-//! Every seed is a run of its own. It ends with a table, and with an error if anything was that may never
-//! be, or if some fault never happened.
+//! Every seed is a run of its own. It ends with a table; with the status 1 if anything was that may never be,
+//! and with 2 if too little was shown: some fault never happened, or no history was searched.
 
 use althing_tests::sim::{Programs, Run, Summary, plan::Plan, run, run_traced};
 use clap::Parser;
 use std::{
+    ops::Range,
     process::ExitCode,
     sync::{
         Mutex,
@@ -34,13 +35,27 @@ struct Arguments {
     /// On so many threads; as many as the machine has without it.
     #[arg(long)]
     threads: Option<usize>,
+    /// Says what nodes log, such as `althing_node=debug`.
+    #[arg(long)]
+    log: Option<String>,
+    /// Ends with the first seed in which something was that may never be.
+    #[arg(long)]
+    until_violated: bool,
 }
+
+/// Something was that may never be.
+const VIOLATED: u8 = 1;
+/// Nothing was found, but not enough was shown.
+const TOO_LITTLE: u8 = 2;
 
 /// How often to say how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(15);
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(filter) = &arguments.log {
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_writer(std::io::stderr).init();
+    }
     let programs = Programs::load();
     match arguments.seed {
         Some(seed) => alone(seed, &programs),
@@ -55,9 +70,9 @@ fn alone(seed: u64, programs: &Programs) -> ExitCode {
     println!("{first:#?}\n{first_trace:?}");
     if (&first, first_trace) != (&second, second_trace) {
         println!("the second run took another course: {second:#?}\n{second_trace:?}");
-        return ExitCode::FAILURE;
+        return VIOLATED.into();
     }
-    if first.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if first.violations.is_empty() { ExitCode::SUCCESS } else { VIOLATED.into() }
 }
 
 fn campaign(arguments: &Arguments, programs: &Programs) -> ExitCode {
@@ -67,10 +82,15 @@ fn campaign(arguments: &Arguments, programs: &Programs) -> ExitCode {
     let next = AtomicU64::new(arguments.first);
     let state = Mutex::new((Summary::default(), Instant::now()));
     let threads = arguments.threads.or_else(|| thread::available_parallelism().ok().map(Into::into));
+    let is_over = || {
+        let is_enough =
+            || !state.lock().expect("nothing panics while it holds the summary").0.violated.is_empty();
+        began.elapsed() >= time || (arguments.until_violated && is_enough())
+    };
     thread::scope(|scope| {
         for _ in 0..threads.unwrap_or(1) {
             scope.spawn(|| {
-                while began.elapsed() < time {
+                while !is_over() {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         return;
@@ -83,22 +103,25 @@ fn campaign(arguments: &Arguments, programs: &Programs) -> ExitCode {
         }
     });
     let (summary, _) = state.into_inner().expect("nothing panics while it holds the summary");
-    let wall = began.elapsed();
-    let last = next.load(Ordering::Relaxed).min(end);
-    println!(
-        "\nseeds {} to {}, {:.1} min of wall time",
-        arguments.first,
-        last - 1,
-        wall.as_secs_f64() / 60.0
-    );
+    let beyond = next.into_inner().min(end);
+    conclude(&summary, arguments.first..beyond, began.elapsed())
+}
+
+/// Prints the table.
+fn conclude(summary: &Summary, seeds: Range<u64>, wall: Duration) -> ExitCode {
+    let (first, last) = (seeds.start, seeds.end.saturating_sub(1));
+    println!("\nseeds {first} to {last}, {:.1} min of wall time", wall.as_secs_f64() / 60.0);
     println!("{:.0} times as fast as life", summary.lasted.as_secs_f64() / wall.as_secs_f64());
     print!("{summary}");
+    if !summary.violated.is_empty() {
+        return VIOLATED.into();
+    }
     let unseen = summary.unseen();
     if !unseen.is_empty() {
         println!("never happened, so that nothing is known: {unseen:?}");
     }
-    let is_good = summary.violated.is_empty() && unseen.is_empty() && summary.searched > 0;
-    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_enough = unseen.is_empty() && summary.searched > 0;
+    if is_enough { ExitCode::SUCCESS } else { TOO_LITTLE.into() }
 }
 
 fn note((summary, said): &mut (Summary, Instant), done: Run, began: Instant) {

@@ -24,7 +24,7 @@ use futures::StreamExt as _;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,6 +34,8 @@ use std::{
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How long it waits before it asks again.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often a client that is soon to give up asks all the same.
+const ATTEMPTS_AT_LEAST: u64 = 1;
 
 /// What all clients of one community share.
 #[derive(Clone)]
@@ -48,10 +50,29 @@ pub struct Desk {
     pub number: usize,
     /// The run's plan.
     pub plan: Arc<Plan>,
-    /// Whether they shall end after what they are at.
+    /// Whether clients shall end after what they are at.
     pub closing: Arc<AtomicBool>,
-    /// How many answers all of them had.
-    pub answers: Arc<AtomicU64>,
+    /// Whether subscribers shall end too.
+    pub leaving: Arc<AtomicBool>,
+}
+
+/// What is seen from outside of somebody who works with a community.
+#[derive(Default)]
+pub struct Seat {
+    /// Answers had; for a subscriber, the sequence that it waits for.
+    pub reached: AtomicU64,
+    /// What it was told last that was no answer.
+    pub heard: Mutex<String>,
+}
+
+impl Seat {
+    fn answered(&self) {
+        self.reached.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn hear(&self, what: String) {
+        *self.heard.lock().expect("nothing panics while it holds what was heard") = what;
+    }
 }
 
 impl Desk {
@@ -61,6 +82,10 @@ impl Desk {
 
     fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Relaxed) || self.record.is_violated()
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed) || self.record.is_violated()
     }
 
     fn community(&self) -> String {
@@ -75,16 +100,13 @@ impl Desk {
         self.runtime.sleep(Duration::from_millis(rng.random_range(0..=most))).await;
     }
 
-    fn happens(&self, rng: &mut SmallRng, fault: Fault) -> bool {
-        let happens = self.plan.allows(fault) && rng.random_bool(0.1);
-        if happens {
-            self.record.fired(fault);
-        }
-        happens
+    fn may_happen(&self, rng: &mut SmallRng, fault: Fault) -> bool {
+        self.plan.allows(fault) && rng.random_bool(0.1)
     }
 
     /// Something no refusal may say to a client that does nothing wrong.
-    fn must_be_passing(&self, refusal: &Refusal, what: &str) {
+    fn must_be_passing(&self, refusal: &Refusal, what: &str, seat: &Seat) {
+        seat.hear(format!("{what} was refused: {}: {refusal}", refusal.code));
         // A node that is behind does not know yet what there is.
         let is_behind = matches!(refusal.code, Code::NoCommunity | Code::NoReplica | Code::NoProgram);
         if refusal.code.retry() == Retry::Never && !is_behind {
@@ -100,14 +122,15 @@ pub struct Writer {
     rng: SmallRng,
     session: Option<SessionId>,
     number: u64,
+    seat: Arc<Seat>,
 }
 
 impl Writer {
-    /// The `index`th of a community.
+    /// The `index`th of a community, seen at its seat.
     #[must_use]
-    pub fn new(desk: Desk, index: usize) -> Self {
+    pub fn new(desk: Desk, index: usize, seat: Arc<Seat>) -> Self {
         let (name, rng) = (format!("writer-{index}"), desk.rng(1 + index as u64));
-        Self { desk, name, rng, session: None, number: 0 }
+        Self { desk, name, rng, session: None, number: 0, seat }
     }
 
     /// Works until it shall end.
@@ -142,8 +165,8 @@ impl Writer {
                     self.number = 0;
                     self.session = Some(SessionId(opened.receipt.sequence.0));
                 }
-                Some(Err(refusal)) => self.desk.must_be_passing(&refusal, "opening a session"),
-                None => {}
+                Some(Err(refusal)) => self.desk.must_be_passing(&refusal, "opening a session", &self.seat),
+                None => self.seat.hear("opening a session: nothing".to_owned()),
             }
             if self.session.is_none() {
                 self.desk.runtime.sleep(PAUSE).await;
@@ -163,7 +186,7 @@ impl Writer {
             payload: add(&key.to_string(), amount),
         };
         let called = self.desk.now();
-        let gives_up = self.desk.happens(&mut self.rng, Fault::GivenUp);
+        let gives_up = self.desk.may_happen(&mut self.rng, Fault::GivenUp);
         let receipt = self.ask_until_answered(&operation, gives_up).await;
         let answered = receipt.as_ref().map(|receipt| (self.desk.now(), self.value(receipt, &operation)));
         let call = Call { client: self.name.clone(), operation: Count::Add(amount), called, answered };
@@ -174,7 +197,7 @@ impl Writer {
             Some(receipt) => {
                 let who = format!("the receipt of {}", self.name);
                 self.desk.record.digest(self.desk.number, receipt.sequence, receipt.digest, &who);
-                self.desk.answers.fetch_add(1, Ordering::Relaxed);
+                self.seat.answered();
             }
             // Nobody knows what became of it, so its session is not used again.
             None => self.session = None,
@@ -184,7 +207,13 @@ impl Writer {
     async fn ask_until_answered(&mut self, operation: &Operation, gives_up: bool) -> Option<Receipt> {
         let mut first: Option<Receipt> = None;
         for attempt in 0_u64.. {
-            if (gives_up && attempt > 1) || self.desk.record.is_violated() {
+            if self.desk.record.is_violated() {
+                return first;
+            }
+            if gives_up && attempt >= ATTEMPTS_AT_LEAST {
+                if first.is_none() {
+                    self.desk.record.fired(Fault::GivenUp);
+                }
                 return first;
             }
             let Some(door) = self.desk.doors.any(&mut self.rng) else {
@@ -199,17 +228,17 @@ impl Writer {
                         let what = format!("{operation:?} was answered {first:?}, and again {receipt:?}");
                         self.desk.record.violated(what);
                     }
-                    let is_lost = self.desk.happens(&mut self.rng, Fault::LostAnswer);
                     first = Some(receipt);
-                    if !is_lost {
+                    if !self.desk.may_happen(&mut self.rng, Fault::LostAnswer) {
                         return first;
                     }
+                    self.desk.record.fired(Fault::LostAnswer);
                 }
                 Some(Err(refusal)) => {
-                    self.desk.must_be_passing(&refusal, &format!("{operation:?}"));
+                    self.desk.must_be_passing(&refusal, &format!("{operation:?}"), &self.seat);
                     self.desk.runtime.sleep(PAUSE).await;
                 }
-                None => {}
+                None => self.seat.hear(format!("{operation:?} through node {}: nothing", door.id())),
             }
         }
         first
@@ -239,7 +268,7 @@ fn number(json: &Bytes) -> i64 {
 }
 
 /// A client that asks: mostly for the newest, sometimes for what a node has.
-pub async fn read(desk: Desk, index: usize) {
+pub async fn read(desk: Desk, index: usize, seat: Arc<Seat>) {
     let mut rng = desk.rng(100 + index as u64);
     let mut newest = Sequence(0);
     while !desk.is_closing() {
@@ -256,10 +285,13 @@ pub async fn read(desk: Desk, index: usize) {
         let answer = match desk.runtime.timeout(PATIENCE, asked).await {
             Some(Ok(answer)) => answer,
             Some(Err(refusal)) => {
-                desk.must_be_passing(&refusal, "a query");
+                desk.must_be_passing(&refusal, "a query", &seat);
                 continue;
             }
-            None => continue,
+            None => {
+                seat.hear(format!("a query, {consistency:?}, through node {}: nothing", door.id()));
+                continue;
+            }
         };
         let Some(value) = given(&desk, &answer) else { continue };
         desk.record.digest(desk.number, answer.sequence, answer.digest, "an answer");
@@ -269,7 +301,7 @@ pub async fn read(desk: Desk, index: usize) {
             let call = Call { client: format!("reader-{index}"), operation: Count::Read, called, answered };
             let called = Called { key, call, name: None, position: Some(answer.sequence) };
             desk.record.called(desk.number, called);
-            desk.answers.fetch_add(1, Ordering::Relaxed);
+            seat.answered();
         } else {
             let at_least = if let Consistency::AtLeast(wanted) = consistency { wanted } else { Sequence(0) };
             let position = answer.sequence;
@@ -288,16 +320,24 @@ fn given(desk: &Desk, answer: &QueryAnswer) -> Option<i64> {
     }
 }
 
-/// A subscriber: follows from the first transition on, and goes on at another node when one is lost.
-pub async fn follow(desk: Desk, index: usize) {
+/// A subscriber: follows from the first transition on, goes on at another node when one is lost, and shows
+/// which transition it waits for.
+pub async fn follow(desk: Desk, index: usize, seat: Arc<Seat>) {
     let mut rng = desk.rng(200 + index as u64);
     let who = format!("subscriber-{index}");
     let mut next = Sequence(1);
-    while !desk.is_closing() {
+    while !desk.is_leaving() {
         desk.pause(&mut rng, 100).await;
         let Some(door) = desk.doors.any(&mut rng) else { continue };
         let Ok(mut stream) = door.subscribe(&desk.community(), next).await else { continue };
-        while let Some(Some(Ok(page))) = desk.runtime.timeout(PATIENCE, stream.next()).await {
+        while let Some(Some(page)) = desk.runtime.timeout(PATIENCE, stream.next()).await {
+            let page = match page {
+                Ok(page) => page,
+                Err(refusal) => {
+                    seat.hear(format!("node {}: {}: {refusal}", door.id(), refusal.code));
+                    break;
+                }
+            };
             for transition in &page {
                 if transition.sequence != next {
                     let what = format!("{who} was told {} where {next} follows", transition.sequence);
@@ -305,8 +345,9 @@ pub async fn follow(desk: Desk, index: usize) {
                 }
                 desk.record.told(desk.number, transition, &who);
                 next = transition.sequence.next();
+                seat.reached.store(next.0, Ordering::Relaxed);
             }
-            if desk.is_closing() {
+            if desk.is_leaving() {
                 return;
             }
         }

@@ -8,6 +8,7 @@
 
 pub mod clients;
 pub mod invariants;
+pub mod liveness;
 pub mod nemesis;
 pub mod plan;
 pub mod record;
@@ -21,8 +22,9 @@ use althing_consensus::runtime::{Runtime, Task, Trace, simulate, simulate_traced
 use althing_core::ids::{Hash, Sequence};
 use althing_engine::{Engine, EngineOptions, thread::on_guest_thread};
 use bytes::Bytes;
-use clients::{Desk, Writer, follow, read};
+use clients::Desk;
 use invariants::Checked;
+use liveness::Staff;
 use nemesis::Nemesis;
 use plan::{Fault, Plan};
 use record::Record;
@@ -31,18 +33,14 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 use world::{World, community};
 
-/// How long a cluster may take, once everything is mended, until its clients have answers again.
-const HEAL_PATIENCE: Duration = Duration::from_secs(60);
-/// How many answers each client of a community must have had then, on average.
-const ANSWERS_AFTER: u64 = 3;
-/// How long the replicas may take to stand at the same sequence once nobody asks any more.
-const AGREE_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a run may take beside its unsafe phase, in virtual time: what never ends is a violation.
+const COURSE_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often replicas are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -61,6 +59,8 @@ pub struct Run {
     pub transitions: u64,
     /// Where each community ended.
     pub ends: Vec<(Sequence, Hash)>,
+    /// From when all was mended until every client had answers again, in virtual time.
+    pub healed: Duration,
     /// Virtual time.
     pub lasted: Duration,
 }
@@ -80,12 +80,6 @@ impl Programs {
     #[must_use]
     pub fn load() -> Self {
         Self { counter: components::component("counter"), recount: components::component("recount") }
-    }
-
-    /// What communities begin with.
-    #[must_use]
-    pub fn counter(&self) -> Bytes {
-        self.counter.clone()
     }
 }
 
@@ -130,29 +124,54 @@ fn guarded(seed: u64, run: impl FnOnce() -> Run) -> Run {
 async fn course(seed: u64, runtime: Runtime, programs: &Programs) -> Run {
     let plan = Arc::new(Plan::of(seed));
     let record = Record::new(plan.communities);
-    let mut world = World::start(&plan, runtime, engine(), &programs.counter).await;
-    let desks: Vec<Desk> = (0..plan.communities).map(|number| desk(&world, &record, &plan, number)).collect();
-    let mut tasks: Vec<Task> = desks.iter().flat_map(staff).collect();
-    let watching = Arc::new(AtomicBool::new(true));
-    tasks.push(watch(&world, &record, &plan, &watching));
+    let bound = plan.unsafe_phase + COURSE_PATIENCE;
+    let lived = runtime.timeout(bound, live(&plan, &record, runtime.clone(), programs)).await;
+    let (ends, healed) = lived.unwrap_or_else(|| {
+        record.violated(format!("the run has not ended after {} s", bound.as_secs()));
+        Default::default()
+    });
+    Run { healed, lasted: runtime.monotonic(), ..judge(seed, &record, ends) }
+}
 
+/// The two phases; where the communities ended, and how long it took until every client had answers again.
+async fn live(
+    plan: &Arc<Plan>,
+    record: &Record,
+    runtime: Runtime,
+    programs: &Programs,
+) -> (Vec<(Sequence, Hash)>, Duration) {
+    let mut world = World::start(plan, runtime.clone(), engine(), &programs.counter).await;
+    let mut staffs: Vec<Staff> =
+        (0..plan.communities).map(|number| Staff::hire(desk(&world, record, plan, number))).collect();
+    let watching = Arc::new(AtomicBool::new(true));
+    let watch = watch(&world, record, plan, &watching);
     let mut nemesis = Nemesis::new(&world, record.clone(), programs.recount.clone());
     nemesis.shake(&mut world, plan.unsafe_phase).await;
+
+    let mended = runtime.monotonic();
     world.heal().await;
-    progresses(&world, &desks, &record).await;
+    for staff in &staffs {
+        staff.is_answered().await;
+    }
+    let healed = runtime.monotonic() - mended;
     nemesis.rest().await;
-    desks.iter().for_each(|desk| desk.closing.store(true, Ordering::Relaxed));
-    let ends = agree(&world, &record, &plan).await;
+    for staff in &mut staffs {
+        staff.dismiss_clients().await;
+    }
+    let mut ends = Vec::new();
+    for (number, staff) in staffs.iter_mut().enumerate() {
+        let end = liveness::agree(&world, record, number).await;
+        if let Some((sequence, _)) = end {
+            staff.is_told(sequence).await;
+        }
+        staff.dismiss_subscribers().await;
+        ends.extend(end);
+        complete(&world, record, number).await;
+    }
     watching.store(false, Ordering::Relaxed);
-    for task in tasks {
-        task.ended.await;
-    }
-    for number in 0..plan.communities {
-        complete(&world, &record, number).await;
-    }
-    let lasted = world.runtime.monotonic();
-    world.stop().await;
-    judge(seed, &record, ends, lasted)
+    liveness::ends(&runtime, record, "who watches", watch).await;
+    world.stop(record).await;
+    (ends, healed)
 }
 
 fn desk(world: &World, record: &Record, plan: &Arc<Plan>, number: usize) -> Desk {
@@ -163,19 +182,8 @@ fn desk(world: &World, record: &Record, plan: &Arc<Plan>, number: usize) -> Desk
         number,
         plan: plan.clone(),
         closing: Arc::default(),
-        answers: Arc::default(),
+        leaving: Arc::default(),
     }
-}
-
-/// Everybody who works with one community.
-fn staff(desk: &Desk) -> Vec<Task> {
-    let plan = &desk.plan;
-    let writers =
-        (0..plan.writers).map(|index| desk.runtime.spawn("writer", Writer::new(desk.clone(), index).work()));
-    let readers = (0..plan.readers).map(|index| desk.runtime.spawn("reader", read(desk.clone(), index)));
-    let subscribers =
-        (0..plan.subscribers).map(|index| desk.runtime.spawn("subscriber", follow(desk.clone(), index)));
-    writers.chain(readers).chain(subscribers).collect()
 }
 
 /// Looks at every replica, again and again.
@@ -200,71 +208,6 @@ fn watch(world: &World, record: &Record, plan: &Arc<Plan>, watching: &Arc<Atomic
     world.runtime.spawn("watch", look)
 }
 
-/// Once all is mended, every community answers its clients again.
-async fn progresses(world: &World, desks: &[Desk], record: &Record) {
-    let began = world.runtime.monotonic();
-    let wanted = ANSWERS_AFTER * (world.plan().writers + world.plan().readers) as u64;
-    let goals: Vec<(&AtomicU64, u64)> =
-        desks.iter().map(|desk| (&*desk.answers, desk.answers.load(Ordering::Relaxed) + wanted)).collect();
-    while goals.iter().any(|(answers, goal)| answers.load(Ordering::Relaxed) < *goal) {
-        if record.is_violated() {
-            return;
-        }
-        if world.runtime.monotonic() - began > HEAL_PATIENCE {
-            let missing: Vec<u64> = goals
-                .iter()
-                .map(|(answers, goal)| goal.saturating_sub(answers.load(Ordering::Relaxed)))
-                .collect();
-            let what = format!("all is mended, and answers are still missing: {missing:?} by community");
-            return record.violated(what);
-        }
-        world.runtime.sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// Once nobody asks any more, all replicas come to the same end.
-async fn agree(world: &World, record: &Record, plan: &Plan) -> Vec<(Sequence, Hash)> {
-    let began = world.runtime.monotonic();
-    let mut ends = Vec::new();
-    for number in 0..plan.communities {
-        loop {
-            let reached = reached(world, number).await;
-            if let Ok([first, others @ ..]) = reached.as_deref()
-                && others.iter().all(|other| other == first)
-            {
-                ends.push(*first);
-                break;
-            }
-            if record.is_violated() {
-                break;
-            }
-            if world.runtime.monotonic() - began > AGREE_PATIENCE {
-                record.violated(format!("the replicas of community {number} do not agree: {reached:?}"));
-                break;
-            }
-            world.runtime.sleep(Duration::from_millis(50)).await;
-        }
-    }
-    ends
-}
-
-/// Where every replica that should be there stands; or why that is not known.
-async fn reached(world: &World, number: usize) -> Result<Vec<(Sequence, Hash)>, String> {
-    let Some(door) = world.doors.all().into_iter().next() else { return Err("no node is up".to_owned()) };
-    let name = community(number);
-    let record = door.community(&name).map_err(|refusal| refusal.to_string())?;
-    let mut ends = Vec::new();
-    for (&replica, wanted) in &record.replicas {
-        let node = world.node(wanted.node.0).ok_or_else(|| format!("node {} is down", wanted.node))?;
-        let status = node.local_replica(&name).await.map_err(|refusal| refusal.to_string())?;
-        if status.replica != replica {
-            return Err(format!("node {} has replica {} and not {replica}", wanted.node, status.replica));
-        }
-        ends.push((status.sequence, status.digest));
-    }
-    Ok(ends)
-}
-
 /// Reads what every node holds of a community's history, so that all of it is judged.
 async fn complete(world: &World, record: &Record, number: usize) {
     for node in world.doors.all() {
@@ -278,7 +221,7 @@ async fn complete(world: &World, record: &Record, number: usize) {
     }
 }
 
-fn judge(seed: u64, record: &Record, ends: Vec<(Sequence, Hash)>, lasted: Duration) -> Run {
+fn judge(seed: u64, record: &Record, ends: Vec<(Sequence, Hash)>) -> Run {
     let (communities, fired, mut violations) = record.close();
     let mut checked = Checked::default();
     let mut transitions = 0;
@@ -290,5 +233,5 @@ fn judge(seed: u64, record: &Record, ends: Vec<(Sequence, Hash)>, lasted: Durati
         checked.searched += looked_for.searched;
         checked.given_up += looked_for.given_up;
     }
-    Run { seed, violations, fired, checked, transitions, ends, lasted }
+    Run { seed, violations, fired, checked, transitions, ends, ..Run::default() }
 }

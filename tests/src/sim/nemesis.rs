@@ -7,7 +7,7 @@ use super::{
 };
 use althing_consensus::{memory::Link, runtime::Task};
 use althing_core::ids::NodeId;
-use althing_node::Node;
+use althing_node::{Node, Role};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use std::{collections::BTreeSet, time::Duration};
@@ -48,7 +48,10 @@ impl Nemesis {
                 continue;
             }
             let fault = *pick(&mut self.rng, &self.faults);
-            if self.happens(world, fault).await {
+            let number = self.rng.random_range(0..world.plan().communities);
+            if fault.is_asked_for() {
+                self.ask_for(world, fault, number);
+            } else if self.happens(world, fault, number).await {
                 self.record.fired(fault);
             }
         }
@@ -71,12 +74,11 @@ impl Nemesis {
                 let id = *pick(&mut self.rng, &down);
                 world.restart(id).await;
             }
-            _ => world.network.set_default_link(world.plan().link),
+            _ => world.network.set_every_link(world.plan().link),
         }
     }
 
-    async fn happens(&mut self, world: &mut World, fault: Fault) -> bool {
-        let number = self.rng.random_range(0..world.plan().communities);
+    async fn happens(&mut self, world: &mut World, fault: Fault, number: usize) -> bool {
         match fault {
             Fault::Isolate | Fault::IsolateLeader | Fault::OneWay | Fault::Partition => {
                 self.cut(world, fault, number).await
@@ -93,10 +95,7 @@ impl Nemesis {
                 world.stall(self.any_node(world), millis);
                 true
             }
-            Fault::Snapshot | Fault::Transfer | Fault::Members | Fault::Rebuild | Fault::Upgrade => {
-                self.change(world, fault, number)
-            }
-            Fault::LostAnswer | Fault::GivenUp => false,
+            _ => false,
         }
     }
 
@@ -164,39 +163,49 @@ impl Nemesis {
         true
     }
 
-    /// A change that the cluster itself is asked for, through any node; whether it succeeds, and when, is
-    /// not waited for here.
-    fn change(&mut self, world: &World, fault: Fault, number: usize) -> bool {
-        let Some(door) = world.doors.any(&mut self.rng) else { return false };
+    /// A change that the cluster itself is asked for, through any node. It takes its time, which is not
+    /// waited for here; it has happened when the cluster says so.
+    fn ask_for(&mut self, world: &World, fault: Fault, number: usize) {
+        let Some(door) = world.doors.any(&mut self.rng) else { return };
         if fault == Fault::Upgrade && !self.upgraded.insert(number) {
-            return false;
+            return;
         }
         let (community, on) = (community(number), NodeId(self.any_node(world)));
-        let upgrade = self.upgrade.clone();
+        let (upgrade, target) = (self.upgrade.clone(), world.node(on.0));
         let change = async move {
             match fault {
                 Fault::Snapshot => door.create_snapshot(&community).await.is_ok(),
-                Fault::Transfer => door.transfer_leadership(&community, Some(on)).await.is_ok(),
+                Fault::Transfer => {
+                    let leads = leads(target.as_ref(), &community).await;
+                    !leads && door.transfer_leadership(&community, Some(on)).await.is_ok()
+                }
                 Fault::Rebuild => door.rebuild_replica(&community, on, None).await.is_ok(),
-                Fault::Upgrade => install(&door, number, upgrade).await.is_ok(),
+                Fault::Upgrade => install(&door, &community, upgrade).await.is_ok(),
                 _ => members(&door, &community, on).await,
             }
         };
-        let runtime = world.runtime.clone();
+        let (runtime, record) = (world.runtime.clone(), self.record.clone());
         let bounded = async move {
-            let _ = runtime.timeout(CHANGE_PATIENCE, change).await;
+            if runtime.timeout(CHANGE_PATIENCE, change).await == Some(true) {
+                record.fired(fault);
+            }
         };
         self.under_way.push(world.runtime.spawn("change", bounded));
-        true
     }
 }
 
-/// Takes the replica of a node away, or gives the node one, and a vote.
+/// Whether a node leads a community in its own eyes.
+async fn leads(node: Option<&Node>, community: &str) -> bool {
+    let Some(node) = node else { return false };
+    node.local_replica(community).await.is_ok_and(|replica| replica.role == Role::Leader)
+}
+
+/// Takes the replica of a node away, or gives the node one, and a vote. Whether anything changed.
 async fn members(door: &Node, community: &str, on: NodeId) -> bool {
     let Ok(record) = door.community(community) else { return false };
-    match record.replica_on(on) {
+    match record.replica_on(on).and_then(|replica| record.replicas.get(&replica)) {
         Some(_) if record.replicas.len() > 2 => door.remove_replica(community, on).await.is_ok(),
-        Some(_) => door.promote_replica(community, on).await.is_ok(),
+        Some(replica) => !replica.voter && door.promote_replica(community, on).await.is_ok(),
         None => {
             door.add_replica(community, on).await.is_ok() && door.promote_replica(community, on).await.is_ok()
         }

@@ -72,10 +72,34 @@ impl Fault {
         Self::GivenUp,
     ];
 
+    /// What kind of thing it is, for the table.
+    #[must_use]
+    pub const fn class(self) -> &'static str {
+        match self {
+            Self::Isolate
+            | Self::IsolateLeader
+            | Self::OneWay
+            | Self::Partition
+            | Self::Loss
+            | Self::Delay
+            | Self::Twice => "network",
+            Self::Crash | Self::CrashLeader | Self::CrashAll => "power",
+            Self::ClockJump | Self::SlowDisk => "machine",
+            Self::Snapshot | Self::Transfer | Self::Members | Self::Rebuild | Self::Upgrade => "change",
+            Self::LostAnswer | Self::GivenUp => "client",
+        }
+    }
+
     /// Whether clients make it happen, rather than what shakes the cluster.
     #[must_use]
     pub const fn is_of_clients(self) -> bool {
         matches!(self, Self::LostAnswer | Self::GivenUp)
+    }
+
+    /// Whether the cluster is asked for it, and may refuse or fail.
+    #[must_use]
+    pub const fn is_asked_for(self) -> bool {
+        matches!(self, Self::Snapshot | Self::Transfer | Self::Members | Self::Rebuild | Self::Upgrade)
     }
 }
 
@@ -179,6 +203,28 @@ impl Plan {
             log_kept: *pick(&mut rng, &[0, 5, 20, 200]),
             snapshot_transitions: *pick(&mut rng, &[10, 40, 40, 500]),
             faults,
+        }
+    }
+
+    /// A cluster in which nothing goes wrong by itself, no community is founded and nobody works: for
+    /// stories that say themselves what happens.
+    #[must_use]
+    pub fn quiet(seed: u64, nodes: u64) -> Self {
+        Self {
+            seed,
+            nodes,
+            communities: 0,
+            writers: 0,
+            readers: 0,
+            subscribers: 0,
+            keys: 1,
+            unsafe_phase: Duration::ZERO,
+            pause: 0..=0,
+            link: Link::default(),
+            disk: Disk { least: Duration::from_micros(100), most: Duration::from_millis(1) },
+            log_kept: 20,
+            snapshot_transitions: 40,
+            faults: Vec::new(),
         }
     }
 

@@ -1,7 +1,11 @@
 //! Many runs, added up.
 
 use super::{Run, plan::Fault};
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 /// What runs came to.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,8 @@ pub struct Summary {
     pub given_up: u64,
     /// Transitions.
     pub transitions: u64,
+    /// The longest from when all was mended until every client had answers again, in virtual time.
+    pub healed_max: Duration,
     /// Virtual time.
     pub lasted: Duration,
 }
@@ -38,7 +44,13 @@ impl Summary {
         self.searched += run.checked.searched;
         self.given_up += run.checked.given_up;
         self.transitions += run.transitions;
+        self.healed_max = self.healed_max.max(run.healed);
         self.lasted += run.lasted;
+    }
+
+    /// How many faults of a class happened.
+    fn of_class(&self, class: &str) -> u64 {
+        self.fired.iter().filter(|(fault, _)| fault.class() == class).map(|(_, count)| count).sum()
     }
 
     /// Faults that never happened: then nothing is known about them.
@@ -54,9 +66,15 @@ impl fmt::Display for Summary {
         writeln!(f, "{runs} runs, {:.2} h of virtual time", self.lasted.as_secs_f64() / 3600.0)?;
         writeln!(f, "{transitions} transitions, {answers} calls compared with their history")?;
         writeln!(f, "{searched} histories searched for an order, {given_up} of them given up")?;
+        writeln!(f, "{:.1} s at most until every client had answers again", self.healed_max.as_secs_f64())?;
         for fault in Fault::ALL {
-            writeln!(f, "{fault:>28} {:>9}", self.fired.get(&fault).copied().unwrap_or(0))?;
+            let count = self.fired.get(&fault).copied().unwrap_or(0);
+            writeln!(f, "{:>10} {fault:>24} {count:>9}", fault.class())?;
         }
+        let classes: BTreeSet<&str> = Fault::ALL.into_iter().map(Fault::class).collect();
+        let classes: Vec<String> =
+            classes.into_iter().map(|class| format!("{class} {}", self.of_class(class))).collect();
+        writeln!(f, "faults by class: {}", classes.join(", "))?;
         for (seed, violations) in &self.violated {
             writeln!(f, "VIOLATED by seed {seed}:")?;
             violations.iter().try_for_each(|what| writeln!(f, "  {what}"))?;

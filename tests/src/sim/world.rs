@@ -1,6 +1,10 @@
 //! The cluster of a run: real nodes in one thread and in virtual time, their network, disks and clocks.
 
-use super::plan::{Disk, Plan};
+use super::{
+    liveness,
+    plan::{Disk, Plan},
+    record::Record,
+};
 use althing_consensus::{
     memory::MemoryNetwork,
     peers::Handlers,
@@ -29,7 +33,7 @@ use std::{
 
 /// How long a healthy cluster may take to make a program the law.
 const ACTIVATE_PATIENCE: Duration = Duration::from_secs(60);
-/// How long a healthy cluster may take to have its first leader.
+/// How long a node that is alone may take to lead itself.
 const ELECTION_PATIENCE: Duration = Duration::from_secs(2);
 /// Most changes that are on their way to a disk and may or may not get there in a power cut.
 const AMID_MAX: usize = 8;
@@ -117,9 +121,13 @@ impl World {
             world.up(id, MemoryStore::with_crash_semantics(), birth).await;
         }
         // A node that is alone has not been waited for by any that joined.
-        world.runtime.sleep(ELECTION_PATIENCE).await;
+        if plan.nodes == 1 {
+            world.runtime.sleep(ELECTION_PATIENCE).await;
+        }
         for number in 0..plan.communities {
-            world.found(number, component).await;
+            // Three replicas, not always on the same nodes.
+            let on = (0..3).map(|place| NodeId((number as u64 + place) % plan.nodes + 1)).collect();
+            world.found(&community(number), on, component).await;
         }
         world
     }
@@ -158,18 +166,18 @@ impl World {
         self.open_doors();
     }
 
-    async fn found(&mut self, number: usize, component: &Bytes) {
+    /// Creates a community on these nodes, as planned, running `component`.
+    ///
+    /// # Panics
+    /// When a healthy cluster does not do it.
+    pub async fn found(&self, name: &str, on: Vec<NodeId>, component: &Bytes) {
         let node = self.nodes[&1].node.clone();
         let mut policy = Policy::default();
         policy.retention.snapshot_transitions = self.plan.snapshot_transitions;
-        // Three replicas, not always on the same nodes.
-        let on = (0..3.min(self.plan.nodes))
-            .map(|place| NodeId((number as u64 + place) % self.plan.nodes + 1))
-            .collect();
-        node.create_community(community(number), Placement::Nodes(on), Timing::LAN, policy)
+        node.create_community(name.to_owned(), Placement::Nodes(on), Timing::LAN, policy)
             .await
             .expect("a healthy cluster creates a community");
-        install(&node, number, component.clone()).await.expect("a healthy cluster activates a program");
+        install(&node, name, component.clone()).await.expect("a healthy cluster activates a program");
     }
 
     fn open_doors(&self) {
@@ -221,6 +229,13 @@ impl World {
         true
     }
 
+    /// Waits until nothing of the nodes that lost power runs any more.
+    pub async fn bury(&mut self) {
+        for burial in self.burials.drain(..) {
+            burial.ended.await;
+        }
+    }
+
     /// A node comes back with what its disk has kept. False if it was up.
     pub async fn restart(&mut self, id: u64) -> bool {
         let Some(store) = self.down.remove(&id) else { return false };
@@ -247,7 +262,7 @@ impl World {
     /// Mends everything that was broken: links, disks, clocks that are far off, nodes that are down.
     pub async fn heal(&mut self) {
         self.network.heal();
-        self.network.set_default_link(self.plan.link);
+        self.network.set_every_link(self.plan.link);
         self.stalls.values().for_each(|stall| stall.store(0, Ordering::Relaxed));
         self.clocks.values().for_each(|clock| clock.store(0, Ordering::Relaxed));
         for id in self.down_nodes() {
@@ -255,14 +270,17 @@ impl World {
         }
     }
 
-    /// Stops every node, in order.
-    pub async fn stop(&mut self) {
-        for running in self.nodes.values() {
-            running.node.shutdown().await;
-            (running.disk.abort)();
+    /// Stops every node, in order. One that does not stop is a violation.
+    pub async fn stop(&mut self, record: &Record) {
+        let nodes = self.nodes.values().map(|running| (running.node.clone(), &running.disk.abort));
+        for (node, stop_disk) in nodes {
+            let who = format!("node {}", node.id());
+            let stops = self.runtime.spawn("stop", async move { node.shutdown().await });
+            liveness::ends(&self.runtime, record, &who, stops).await;
+            stop_disk();
         }
         for burial in self.burials.drain(..) {
-            burial.ended.await;
+            liveness::ends(&self.runtime, record, "a node that lost power", burial).await;
         }
     }
 }
@@ -271,11 +289,11 @@ impl World {
 ///
 /// # Errors
 /// A refusal; then it may become the law yet.
-pub async fn install(through: &Node, number: usize, component: Bytes) -> Result<(), Refusal> {
+pub async fn install(through: &Node, community: &str, component: Bytes) -> Result<(), Refusal> {
     let hash = Hash::of_component(&component);
     through.upload_component(hash, component).await?;
     let spec = ProgramSpec { reducer: hash, validators: Vec::new(), config: Bytes::new() };
-    through.activate(&community(number), Actor::default(), spec, ACTIVATE_PATIENCE).await.map(|_| ())
+    through.activate(community, Actor::default(), spec, ACTIVATE_PATIENCE).await.map(|_| ())
 }
 
 /// A disk: makes durable what was written, some time after.

@@ -1,21 +1,16 @@
 //! What a client sends to the door: any method with any message, any page with any path. It is answered with a status
 //! that says whose mistake it was, and it was not ours.
 
-use super::pieces;
-use crate::sim::{
-    Programs,
-    plan::Plan,
-    world::{World, community},
-};
+use super::{peers::counter, pieces};
+use crate::simulated::{COMMUNITY, simulate};
 use althing_api::{Believing, Services, services};
-use althing_consensus::runtime::{Runtime, simulate};
-use althing_engine::thread::on_guest_thread;
+use althing_consensus::runtime::Runtime;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http_body::{Body as _, Frame};
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -71,20 +66,14 @@ const FRAMES_MAX: usize = 16;
 const OURS: [&str; 2] = ["13", "15"];
 
 pub(super) fn take(bytes: &[u8]) {
-    on_guest_thread(|| {
-        simulate(1, async |runtime| {
-            let plan = Plan { nodes: 1, communities: 1, snapshot_transitions: 10, ..Plan::of(1) };
-            let mut world =
-                World::start(&plan, runtime.clone(), crate::sim::engine(), &programs().counter()).await;
-            let node = world.node(1).expect("it is up");
-            let services = services(node.clone(), Arc::new(Believing)).await.expect("it can be served");
-            for piece in pieces::split(bytes) {
-                knock(&services, &runtime, piece).await;
-            }
-            drop(services);
-            node.local_replica(&community(0)).await.expect("it still has its replica");
-            world.stop().await;
-        });
+    simulate(1, 1, counter(), async |cluster| {
+        let node = cluster.node(1);
+        let services = services(node.clone(), Arc::new(Believing)).await.expect("it can be served");
+        for piece in pieces::split(bytes) {
+            knock(&services, &cluster.runtime, piece).await;
+        }
+        drop(services);
+        node.local_replica(COMMUNITY).await.expect("it still has its replica");
     });
 }
 
@@ -160,14 +149,9 @@ impl http_body::Body for Once {
     }
 }
 
-fn programs() -> &'static Programs {
-    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
-    PROGRAMS.get_or_init(Programs::load)
-}
-
 pub(super) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    // Field 1, of length 2: the name of a community, in most messages.
-    let named = [0x0a, 2, b'c', b'0'];
+    // Field 1, of length 1: the name of a community, in most messages.
+    let named = [0x0a, 1, b'c'];
     let count = METHODS.iter().map(|(_, methods)| methods.len()).sum::<usize>() as u8;
     let each = |body: &[u8]| (0..count).map(|which| [&[which][..], body].concat()).collect::<Vec<_>>();
     let (first, second) = (each(&named), each(b""));

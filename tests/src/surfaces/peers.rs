@@ -2,17 +2,15 @@
 //! or refuses; it stays what it was.
 
 use super::pieces;
-use crate::sim::{
-    Programs,
-    plan::Plan,
-    world::{World, community},
+use crate::{
+    components::component,
+    simulated::{COMMUNITY, simulate},
 };
-use althing_consensus::{peers::PeerError, runtime::simulate};
+use althing_consensus::peers::PeerError;
 use althing_core::{
     codec,
     ids::{CommunityId, NodeId, Sequence},
 };
-use althing_engine::thread::on_guest_thread;
 use althing_node::Node;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -53,18 +51,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ITEMS_MAX: usize = 8;
 
 pub(super) fn take(bytes: &[u8]) {
-    on_guest_thread(|| {
-        simulate(1, async |runtime| {
-            let plan = Plan { nodes: 1, communities: 1, snapshot_transitions: 10, ..Plan::of(1) };
-            let mut world = World::start(&plan, runtime, crate::sim::engine(), &programs().counter()).await;
-            let node = world.node(1).expect("it is up");
-            for piece in pieces::split(bytes) {
-                ask(&node, piece).await;
-            }
-            node.local_replica(&community(0)).await.expect("it still has its replica");
-            world.stop().await;
-        })
+    simulate(1, 1, counter(), async |cluster| {
+        let node = cluster.node(1);
+        for piece in pieces::split(bytes) {
+            ask(&node, piece).await;
+        }
+        node.local_replica(COMMUNITY).await.expect("it still has its replica");
     });
+}
+
+/// What communities run.
+pub(super) fn counter() -> &'static Bytes {
+    static COUNTER: OnceLock<Bytes> = OnceLock::new();
+    COUNTER.get_or_init(|| component("counter"))
 }
 
 /// A piece: which method, about which community, from which node, and the body.
@@ -87,11 +86,6 @@ async fn ask(node: &Node, piece: &[u8]) {
     };
     // A long answer is no wrong one: a subscriber waits for news.
     let _ = node.runtime().timeout(PATIENCE, answered).await;
-}
-
-fn programs() -> &'static Programs {
-    static PROGRAMS: OnceLock<Programs> = OnceLock::new();
-    PROGRAMS.get_or_init(Programs::load)
 }
 
 /// A piece as [`ask`] reads it.

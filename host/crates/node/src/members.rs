@@ -184,13 +184,19 @@ impl Node {
         let mut nodes: BTreeSet<NodeId> = record.replicas.values().map(|replica| replica.node).collect();
         // One that is to go may still lead.
         nodes.extend(self.leader_of(community));
-        let asked = nodes.into_iter().map(|node| self.replica_status_on(node, community));
-        let told = futures::future::join_all(asked).await;
+        let mut told = self.statuses_on(&nodes, community).await;
+        // A replica that was let go while it was away hears of no leader; the others know theirs.
+        let named = told.iter().map(|status| status.leader_node);
+        let named = named.filter(|node| *node != NodeId::default() && !nodes.contains(node)).collect();
+        told.extend(self.statuses_on(&named, community).await);
         // One that was deposed and has not heard of it may still say that it leads.
-        told.into_iter()
-            .flatten()
-            .filter(|status| status.role == Role::Leader)
-            .max_by_key(|status| status.term)
+        told.into_iter().filter(|status| status.role == Role::Leader).max_by_key(|status| status.term)
+    }
+
+    /// What nodes say of their replicas, those that answer.
+    async fn statuses_on(&self, nodes: &BTreeSet<NodeId>, community: CommunityId) -> Vec<ReplicaStatus> {
+        let asked = nodes.iter().map(|&node| self.replica_status_on(node, community));
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
     }
 
     /// Whether a node answers for this replica, and it runs.

@@ -82,6 +82,11 @@ impl Links {
         self.default = link;
     }
 
+    pub(super) fn set_every(&mut self, link: Link) {
+        self.default = link;
+        self.links.clear();
+    }
+
     pub(super) fn set(&mut self, from: NodeId, to: NodeId, link: Link) {
         self.links.insert((from, to), link);
     }
@@ -123,5 +128,22 @@ impl Links {
 
     pub(super) fn attempts(&self, from: NodeId, method: &'static str) -> u64 {
         self.attempts.get(&(from, method)).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_said_of_a_single_link_is_forgotten_with_all_others() {
+        let (one, other) = (NodeId(1), NodeId(2));
+        let bad = Link { loss_permille: 300, ..Link::default() };
+        let mut links = Links::default();
+        links.set(one, other, bad);
+        links.set_default(Link::default());
+        assert_eq!(links.link(one, other), bad, "it was said of this link");
+        links.set_every(Link::default());
+        assert_eq!(links.link(one, other), Link::default());
     }
 }

@@ -72,6 +72,11 @@ impl MemoryNetwork {
         self.links().set_default(link);
     }
 
+    /// How all links behave from now on, those too for which something else was said.
+    pub fn set_every_link(&self, link: Link) {
+        self.links().set_every(link);
+    }
+
     /// How the link from one node to another behaves.
     pub fn set_link(&self, from: NodeId, to: NodeId, link: Link) {
         self.links().set(from, to, link);
