@@ -24,6 +24,8 @@ const SYSTEM_REBUILD: &str = "a node lives by its replica of the system communit
 const CATCH_UP_PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How long members that are as they should be may take to be committed, as after a change of leader.
+const SETTLE_PATIENCE: Duration = Duration::from_secs(2);
 
 impl Node {
     /// Replaces the replica of a node by a fresh one there, and waits until that has caught up and has
@@ -168,8 +170,19 @@ impl Node {
         leader: &ReplicaStatus,
     ) -> Result<bool, Refusal> {
         let voter = self.record(community)?.replicas.get(&replica).is_some_and(|replica| replica.voter);
-        if leader.are_members_settled && is_in_place(leader, on, replica, voter) {
-            return Ok(false);
+        let began = self.runtime().monotonic();
+        let mut newer = None;
+        loop {
+            let leader = newer.as_ref().unwrap_or(leader);
+            let is_in_place = is_in_place(leader, on, replica, voter);
+            if leader.are_members_settled && is_in_place {
+                return Ok(false);
+            }
+            if !is_in_place || self.runtime().monotonic() - began > SETTLE_PATIENCE {
+                break;
+            }
+            self.runtime().sleep(PAUSE).await;
+            newer = self.leader_status(community).await.or(newer);
         }
         let told = self.replica_status_on(on, community).await;
         Ok(!told.is_ok_and(|status| status.replica == replica && status.fault.is_some()))
