@@ -134,7 +134,7 @@ impl Cluster {
             Some(member) => vec!["--join".to_owned(), member.peer.clone()],
         };
         compiled::give(&node.data);
-        node.start(birth);
+        node.start(birth, &[]);
         self.nodes.insert(id, node);
         self.ready(id).await;
     }
@@ -200,9 +200,40 @@ impl Cluster {
     /// # Panics
     /// When it is running.
     pub fn begin(&mut self, id: u64) {
+        self.begin_in(id, &[]);
+    }
+
+    /// As [`Self::begin`], with more in its environment.
+    ///
+    /// # Panics
+    /// When it is running.
+    pub fn begin_in(&mut self, id: u64, environment: &[(String, String)]) {
         let node = self.node_mut(id);
         assert!(node.process.is_none(), "node {id} is running");
-        node.start(Vec::new());
+        node.start(Vec::new(), environment);
+    }
+
+    /// Whether a node that was started serves by now.
+    #[must_use]
+    pub fn is_ready(&self, id: u64) -> bool {
+        self.node(id).ready_file.exists()
+    }
+
+    /// The number of a node's process.
+    ///
+    /// # Panics
+    /// When it is not running.
+    #[must_use]
+    pub fn pid(&self, id: u64) -> u32 {
+        self.node(id).process.as_ref().unwrap_or_else(|| panic!("node {id} is not running")).pid()
+    }
+
+    /// Sends a node that runs a signal, such as `STOP`.
+    ///
+    /// # Panics
+    /// When it is not running.
+    pub fn signal(&self, id: u64, signal: &str) {
+        self.node(id).process.as_ref().unwrap_or_else(|| panic!("node {id} is not running")).signal(signal);
     }
 
     /// Waits until a node that was started serves.
@@ -381,7 +412,7 @@ impl Node {
         }
     }
 
-    fn start(&mut self, birth: Vec<String>) {
+    fn start(&mut self, birth: Vec<String>, environment: &[(String, String)]) {
         // Of the run before.
         let _ = fs::remove_file(&self.ready_file);
         let path = |path: &Path| path.to_string_lossy().into_owned();
@@ -390,7 +421,7 @@ impl Node {
         arguments.extend(["--data".to_owned(), path(&self.data)]);
         arguments.extend(["--ready-file".to_owned(), path(&self.ready_file)]);
         arguments.extend(self.arguments.iter().cloned().chain(birth));
-        self.process = Some(Process::start(&arguments, &self.log));
+        self.process = Some(Process::start(&arguments, environment, &self.log));
     }
 }
 

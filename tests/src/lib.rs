@@ -4,6 +4,7 @@
 //! Nothing here knows the inside of a node. What goes wrong in the harness itself ends the test with
 //! the last words of every node.
 
+pub mod chaos;
 pub mod cluster;
 pub mod command;
 mod compiled;
@@ -22,5 +23,6 @@ pub mod replicas;
 pub mod sim;
 pub mod simulated;
 pub mod skip;
+pub mod soak;
 pub mod surfaces;
 pub mod wait;

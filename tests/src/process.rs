@@ -54,24 +54,32 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `althing` with these arguments; what it says is added to `log`.
+    /// Starts `althing` with these arguments, in this environment besides the usual one; what it says is added
+    /// to `log`.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    pub fn start(arguments: &[String], log: &Path) -> Self {
+    pub fn start(arguments: &[String], environment: &[(String, String)], log: &Path) -> Self {
         let file = open(log);
         let child = Command::new(binary())
             .args(arguments)
             .env_remove("ALTHING_SERVER")
             .env("RUST_BACKTRACE", "0")
             .env("ALTHING_LOG", LOG)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a file can be shared"))
             .stderr(file)
             .spawn()
             .expect("althing can be started");
         Self { child, log: log.to_path_buf() }
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// How it ended, if it has.
@@ -85,11 +93,19 @@ impl Process {
         self.child.wait().expect("a child can be waited for");
     }
 
-    /// SIGTERM, and waits for its end.
-    pub async fn stop(mut self) -> ExitStatus {
-        let command = format!("kill -TERM {}", self.child.id());
+    /// Sends it a signal, such as `STOP`.
+    ///
+    /// # Panics
+    /// When the system says no.
+    pub fn signal(&self, signal: &str) {
+        let command = format!("kill -{signal} {}", self.child.id());
         let told = Command::new("sh").args(["-c", &command]).status().expect("a shell is there");
         assert!(told.success(), "`{command}` failed");
+    }
+
+    /// SIGTERM, and waits for its end.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM");
         eventually("a process that was told to stop ends", async || self.ended()).await
     }
 

@@ -64,6 +64,11 @@ fn chunks() {
 }
 
 #[test]
+fn segments() {
+    try_all("segments");
+}
+
+#[test]
 fn component() {
     try_all("component");
 }

@@ -4,6 +4,7 @@
 //! to run on a tree with something wrong. So everything is done through `cargo` and the built
 //! `althing` binary, and nothing of `host/` is linked.
 
+mod chaos;
 mod check;
 mod demo;
 mod exam;
@@ -13,6 +14,7 @@ mod libtest;
 mod nth;
 mod reducers;
 mod sim;
+mod soak;
 mod steps;
 mod test;
 mod tidy;
@@ -43,8 +45,12 @@ enum Verb {
     Fuzz(fuzz::Arguments),
     /// Every call by which a store changes a file, made to fail, or to be the last one.
     Nth(nth::Arguments),
+    /// Real processes under load, with everything done to them that happens to real machines.
+    Chaos(chaos::Arguments),
     /// Builds every reducer and test guest to a component under target/components.
     Reducers,
+    /// Real processes under mixed load: does anything that they hold go up?
+    Soak(soak::Arguments),
     /// Whole clusters in virtual time, shaken by everything that can go wrong.
     Sim(sim::Arguments),
     /// Breaks a copy of the tree in known ways, and sees whether the checks find it.
@@ -61,9 +67,11 @@ fn main() -> ExitCode {
         Verb::Fix => fix::run(),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
         Verb::Nth(arguments) => nth::run(&arguments),
+        Verb::Chaos(arguments) => chaos::run(&arguments),
         Verb::Reducers => reducers::run(),
         Verb::Sim(arguments) => sim::run(&arguments),
         Verb::Exam(arguments) => exam::run(&arguments),
+        Verb::Soak(arguments) => soak::run(&arguments),
         Verb::Tidy => tidy::run(),
     };
     match outcome {

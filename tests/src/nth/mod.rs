@@ -119,6 +119,24 @@ impl Stage {
         played.calls
     }
 
+    /// What has to be in the environment of a process so that something is done to one of its calls on files below
+    /// `data`. `count` is a file of 16 bytes.
+    ///
+    /// # Panics
+    /// When a folder's name is no text.
+    #[must_use]
+    pub fn between(&self, data: &Path, count: &Path, at: u64, how: How) -> Vec<(String, String)> {
+        let text = |path: &Path| path.to_str().expect("temporary folders have plain names").to_owned();
+        let named = [
+            ("LD_PRELOAD", text(&self.interposer)),
+            ("ALTHING_IO_DIR", text(data)),
+            ("ALTHING_IO_COUNT", text(count)),
+            ("ALTHING_IO_AT", at.to_string()),
+            ("ALTHING_IO_HOW", how.text().to_owned()),
+        ];
+        named.map(|(name, value)| (name.to_owned(), value)).into()
+    }
+
     /// One play in `folder`, with something done to one call.
     ///
     /// # Errors
@@ -131,9 +149,7 @@ impl Stage {
         let file = fs::File::create(&words).map_err(|error| error.to_string())?;
         let mut player = tokio::process::Command::new(&self.player);
         player.arg("play").arg(&data).arg(&count);
-        player.env("LD_PRELOAD", &self.interposer).env("RUST_BACKTRACE", "0");
-        player.env("ALTHING_IO_DIR", &data).env("ALTHING_IO_COUNT", &count);
-        player.env("ALTHING_IO_AT", at.to_string()).env("ALTHING_IO_HOW", how.text());
+        player.env("RUST_BACKTRACE", "0").envs(self.between(&data, &count, at, how));
         player.stdin(Stdio::null()).stderr(file.try_clone().map_err(|error| error.to_string())?).stdout(file);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let ended = runtime.map_err(|error| error.to_string())?.block_on(async {

@@ -14,6 +14,7 @@ mod manifest;
 mod peers;
 pub mod pieces;
 mod records;
+mod segments;
 mod values;
 
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
@@ -38,11 +39,12 @@ pub struct Surface {
 }
 
 /// All of them.
-pub const ALL: [Surface; 9] = [
+pub const ALL: [Surface; 10] = [
     Surface { name: "records", take: records::take, seeds: records::seeds, changes: 20_000 },
     Surface { name: "batches", take: batches::take, seeds: batches::seeds, changes: 3_000 },
     Surface { name: "manifest", take: manifest::take, seeds: manifest::seeds, changes: 10_000 },
     Surface { name: "chunks", take: chunks::take, seeds: chunks::seeds, changes: 5_000 },
+    Surface { name: "segments", take: segments::take, seeds: segments::seeds, changes: 5_000 },
     Surface { name: "component", take: component::take, seeds: component::seeds, changes: 1_000 },
     Surface { name: "values", take: values::take, seeds: values::seeds, changes: 500 },
     Surface { name: "exports", take: exports::take, seeds: exports::seeds, changes: 60 },

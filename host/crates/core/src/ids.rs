@@ -11,10 +11,10 @@ macro_rules! number {
         pub struct $name(pub u64);
 
         impl $name {
-            /// The next one.
+            /// The next one; the last there can be stays, for numbers come from strangers too.
             #[must_use]
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 

@@ -1,0 +1,252 @@
+//! What is done to real nodes, one kind at a time: done, held for a while, and undone.
+
+use crate::{
+    cluster::Cluster,
+    nth::{How, Stage},
+    wait::{eventually, passes},
+};
+use rand::{
+    Rng as _,
+    rngs::SmallRng,
+    seq::{IndexedRandom as _, SliceRandom as _},
+};
+use std::{
+    fmt, fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long something is held.
+const HELD_MILLIS: std::ops::Range<u64> = 200..5000;
+/// How long a node that is to meet a failing call has for it.
+const STRIKE_PATIENCE: Duration = Duration::from_secs(20);
+/// Files that nobody damages: the lock holds nothing.
+const LEFT_ALONE: [&str; 1] = ["lock"];
+
+/// Kinds of harm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Harm {
+    /// One node is killed.
+    Kill,
+    /// All nodes are killed.
+    KillAll,
+    /// One node stands still, and goes on as if nothing had been.
+    Pause,
+    /// Nobody reaches one node, which reaches everybody.
+    Cut,
+    /// One node's disk loses power, and the node with it.
+    Power,
+    /// All nodes' disks lose power at once.
+    PowerAll,
+    /// One node's disk is full.
+    Full,
+    /// One call of a node to its disk fails, or is its last.
+    Call,
+    /// A bit of a file of a node that is down flips.
+    Flip,
+    /// A file of a node that is down is cut off.
+    Truncate,
+}
+
+impl Harm {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Kill,
+        Self::KillAll,
+        Self::Pause,
+        Self::Cut,
+        Self::Power,
+        Self::PowerAll,
+        Self::Full,
+        Self::Call,
+        Self::Flip,
+        Self::Truncate,
+    ];
+
+    /// Whether it needs a disk of its own for each node.
+    #[must_use]
+    pub const fn needs_disks(self) -> bool {
+        matches!(self, Self::Power | Self::PowerAll | Self::Full)
+    }
+}
+
+impl fmt::Display for Harm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Kill => "node killed",
+            Self::KillAll => "all nodes killed",
+            Self::Pause => "node stood still",
+            Self::Cut => "node cut off",
+            Self::Power => "power cut",
+            Self::PowerAll => "power cut of all",
+            Self::Full => "disk full",
+            Self::Call => "failing call",
+            Self::Flip => "flipped bit",
+            Self::Truncate => "truncated file",
+        })
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// It was done.
+    Done,
+    /// It was done, and the node refused to start on what it found: it said why, and got its file back.
+    Refused,
+    /// There was no occasion.
+    Missed,
+}
+
+/// Does harm to a cluster all of whose nodes run, and undoes it.
+///
+/// # Panics
+/// When a node does not come back.
+pub async fn harm(cluster: &mut Cluster, stage: &Stage, what: Harm, rng: &mut SmallRng) -> Came {
+    let all = cluster.running();
+    let one = *all.choose(rng).expect("there are nodes");
+    let held = Duration::from_millis(rng.random_range(HELD_MILLIS));
+    match what {
+        Harm::Kill => {
+            cluster.kill(one);
+            passes(held).await;
+            cluster.restart(one).await;
+        }
+        Harm::KillAll => {
+            all.iter().for_each(|&id| cluster.kill(id));
+            begin_all(cluster, &all, rng).await;
+        }
+        Harm::Pause => {
+            cluster.signal(one, "STOP");
+            passes(held).await;
+            cluster.signal(one, "CONT");
+        }
+        Harm::Cut => {
+            cluster.proxy(one).cut();
+            passes(held).await;
+            cluster.proxy(one).mend();
+        }
+        Harm::Power => {
+            cluster.cut_power(&[one]);
+            passes(held).await;
+            cluster.restart(one).await;
+        }
+        Harm::PowerAll => {
+            cluster.cut_power(&all);
+            begin_all(cluster, &all, rng).await;
+        }
+        Harm::Full => return full(cluster, one, held).await,
+        Harm::Call => return call(cluster, stage, one, rng).await,
+        Harm::Flip | Harm::Truncate => return damage(cluster, one, what, rng).await,
+    }
+    Came::Done
+}
+
+async fn begin_all(cluster: &mut Cluster, all: &[u64], rng: &mut SmallRng) {
+    let mut order = all.to_vec();
+    order.shuffle(rng);
+    order.iter().for_each(|&id| cluster.begin(id));
+    for &id in all {
+        cluster.serves(id).await;
+    }
+}
+
+/// What is free on its disk is taken, and given back. A node whose disk fails for good ends, and begins again.
+async fn full(cluster: &mut Cluster, id: u64, held: Duration) -> Came {
+    let ballast = cluster.data(id).parent().expect("a disk").join("ballast");
+    let Ok(file) = fs::File::create(&ballast) else { return Came::Missed };
+    let megabyte = vec![0xa5; 1 << 20];
+    let mut at = 0;
+    while file.write_all_at(&megabyte, at).is_ok() {
+        at += 1 << 20;
+    }
+    drop(file);
+    passes(held).await;
+    fs::remove_file(&ballast).expect("it was just written");
+    if cluster.has_ended(id) {
+        let _ = cluster.ended(id);
+        cluster.restart(id).await;
+    }
+    Came::Done
+}
+
+/// The node begins again with something between it and its disk.
+async fn call(cluster: &mut Cluster, stage: &Stage, id: u64, rng: &mut SmallRng) -> Came {
+    let how = *How::ALL.choose(rng).expect("there are some");
+    let at = rng.random_range(1..2000);
+    let count = cluster.folder().join(format!("count-{id}"));
+    fs::write(&count, [0; 16]).expect("the folder can be written");
+    cluster.kill(id);
+    let between = stage.between(cluster.data(id), &count, at, how);
+    cluster.begin_in(id, &between);
+    let deadline = tokio::time::Instant::now() + STRIKE_PATIENCE;
+    while !cluster.has_ended(id) && tokio::time::Instant::now() < deadline {
+        passes(Duration::from_millis(50)).await;
+    }
+    let came = if cluster.has_ended(id) {
+        let _ = cluster.ended(id);
+        Came::Done
+    } else {
+        // It goes on: what failed was none of what it cannot do without, or was never called.
+        cluster.kill(id);
+        Came::Missed
+    };
+    cluster.restart(id).await;
+    came
+}
+
+/// A file is damaged while the node is down.
+async fn damage(cluster: &mut Cluster, id: u64, what: Harm, rng: &mut SmallRng) -> Came {
+    cluster.kill(id);
+    let mut files = files(cluster.data(id));
+    files.shuffle(rng);
+    let Some(path) = files.pop() else {
+        cluster.restart(id).await;
+        return Came::Missed;
+    };
+    let sound = fs::read(&path).expect("it is there");
+    let at = rng.random_range(0..sound.len());
+    let mut damaged = sound.clone();
+    if what == Harm::Flip {
+        damaged[at] ^= 1 << rng.random_range(0..8);
+    } else {
+        damaged.truncate(at);
+    }
+    eprintln!("   node {id}: {what} in {} at {at} of {}", path.display(), sound.len());
+    fs::write(&path, &damaged).expect("it can be written");
+    cluster.begin(id);
+    let began = eventually("the node serves, or ends and says why", async || {
+        if cluster.has_ended(id) { Some(false) } else { cluster.is_ready(id).then_some(true) }
+    })
+    .await;
+    if began {
+        return Came::Done;
+    }
+    let status = cluster.ended(id);
+    assert_eq!(status.code(), Some(1), "it says why it ends: {}", cluster.log(id));
+    fs::write(&path, &sound).expect("it can be written");
+    cluster.restart(id).await;
+    Came::Refused
+}
+
+/// The files of a data directory that hold something.
+fn files(data: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![data.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            let Ok(is) = entry.metadata() else { continue };
+            let is_left_alone = LEFT_ALONE.iter().any(|name| entry.file_name() == *name);
+            if is.is_dir() {
+                folders.push(path);
+            } else if is.len() > 0 && !is_left_alone {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
