@@ -27,6 +27,7 @@ mod history;
 mod identity;
 mod import;
 mod install;
+mod keep;
 mod members;
 mod mend;
 mod node;

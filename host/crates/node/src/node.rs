@@ -191,24 +191,30 @@ impl Node {
         let hosted = remembered_hosted(&*node.shared().store.archive).await.map_err(StartError::Store)?;
         let awaited = |hosted: Hosted| (hosted.community, Awaited { hosted, failed: None });
         node.awaited().extend(hosted.into_iter().map(awaited));
-        let runtime = node.runtime();
+        node.set_to_work(reserve);
+        Ok(node)
+    }
+
+    /// Begins everything that a node does by itself, until it is shut down.
+    fn set_to_work(&self, reserve: Option<Reserve>) {
+        let runtime = self.runtime();
         let mut tasks = vec![
-            runtime.spawn("bring back", bring_back::run(node.clone())),
-            runtime.spawn("reconcile", reconcile::run(node.clone())),
-            runtime.spawn("presence", crate::presence::run(node.clone())),
-            runtime.spawn("compare", crate::compare::run(node.clone())),
-            runtime.spawn("scrub", scrub::run(node.clone())),
-            runtime.spawn("retire", crate::retire::run(node.clone())),
-            runtime.spawn("farewell", farewell::run(node.clone())),
-            runtime.spawn("distrust", distrust::run(node.clone())),
-            runtime.spawn("recheck", crate::recheck::run(node.clone())),
-            runtime.spawn("archive", archiver::run(node.clone())),
+            runtime.spawn("bring back", bring_back::run(self.clone())),
+            runtime.spawn("reconcile", reconcile::run(self.clone())),
+            runtime.spawn("presence", crate::presence::run(self.clone())),
+            runtime.spawn("compare", crate::compare::run(self.clone())),
+            runtime.spawn("scrub", scrub::run(self.clone())),
+            runtime.spawn("retire", crate::retire::run(self.clone())),
+            runtime.spawn("farewell", farewell::run(self.clone())),
+            runtime.spawn("distrust", distrust::run(self.clone())),
+            runtime.spawn("recheck", crate::recheck::run(self.clone())),
+            runtime.spawn("archive", archiver::run(self.clone())),
+            runtime.spawn("keep", crate::keep::run(self.clone())),
         ];
         if let Some(reserve) = reserve {
-            tasks.push(runtime.spawn("space", space::run(node.clone(), reserve)));
+            tasks.push(runtime.spawn("space", space::run(self.clone(), reserve)));
         }
-        node.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
-        Ok(node)
+        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).extend(tasks);
     }
 
     /// What peers ask this node, methods `node/…`.
