@@ -1,6 +1,6 @@
 //! Chaos: real processes under load, with everything done to them that happens to real machines.
 //!
-//! In rounds. A round is a cluster of its own, clients at work, and a row of [`harm`]s, drawn by the round's seed, after
+//! In rounds. A round is a cluster of its own, clients at work, and a row of [`harm()`]s, drawn by the round's seed, after
 //! each of which the clients must have answers again. At its end the account is settled
 //! ([`load::settle`]): what was answered happened once, where the answer says; and all replicas agree.
 
