@@ -1,20 +1,18 @@
-//! Every developer command: `cargo xtask VERB`. One verb, one file.
+//! Every developer command: `cargo xtask VERB`. One verb, one file; those that only hand over to a programme
+//! of `tests/` share one.
 //!
 //! What is here may not need the house to compile: the verb that says what is wrong with a tree has
 //! to run on a tree with something wrong. So everything is done through `cargo` and the built
 //! `althing` binary, and nothing of `host/` is linked.
 
-mod chaos;
 mod check;
 mod demo;
 mod exam;
 mod fix;
 mod fuzz;
 mod libtest;
-mod nth;
+mod programme;
 mod reducers;
-mod sim;
-mod soak;
 mod steps;
 mod test;
 mod tidy;
@@ -44,15 +42,15 @@ enum Verb {
     /// Looks for bytes that break what takes bytes from outside. Needs a nightly compiler.
     Fuzz(fuzz::Arguments),
     /// Every call by which a store changes a file, made to fail, or to be the last one.
-    Nth(nth::Arguments),
+    Nth(programme::Arguments),
     /// Real processes under load, with everything done to them that happens to real machines.
-    Chaos(chaos::Arguments),
+    Chaos(programme::Arguments),
     /// Builds every reducer and test guest to a component under target/components.
     Reducers,
     /// Real processes under mixed load: does anything that they hold go up?
-    Soak(soak::Arguments),
+    Soak(programme::Arguments),
     /// Whole clusters in virtual time, shaken by everything that can go wrong.
-    Sim(sim::Arguments),
+    Sim(programme::Arguments),
     /// Breaks a copy of the tree in known ways, and sees whether the checks find it.
     Exam(exam::Arguments),
     /// The house rules: arrows, owners, sizes, names, documentation, links.
@@ -66,12 +64,12 @@ fn main() -> ExitCode {
         Verb::Check => check::run(),
         Verb::Fix => fix::run(),
         Verb::Fuzz(arguments) => fuzz::run(&arguments),
-        Verb::Nth(arguments) => nth::run(&arguments),
-        Verb::Chaos(arguments) => chaos::run(&arguments),
+        Verb::Nth(arguments) => programme::NTH.run(&arguments),
+        Verb::Chaos(arguments) => programme::CHAOS.run(&arguments),
         Verb::Reducers => reducers::run(),
-        Verb::Sim(arguments) => sim::run(&arguments),
+        Verb::Sim(arguments) => programme::SIM.run(&arguments),
         Verb::Exam(arguments) => exam::run(&arguments),
-        Verb::Soak(arguments) => soak::run(&arguments),
+        Verb::Soak(arguments) => programme::SOAK.run(&arguments),
         Verb::Tidy => tidy::run(),
     };
     match outcome {
