@@ -1,16 +1,17 @@
 /* Stands between a process and its disk: makes the Nth call that changes a file below one folder fail, or be the last
- * thing that the process does. Loaded by LD_PRELOAD; told by the environment:
+ * thing that the process does, or makes the Nth call that reads one fail. Loaded by LD_PRELOAD; told by the environment:
  *
  *   ALTHING_IO_DIR    the folder; calls on other files are left alone
- *   ALTHING_IO_COUNT  a file of 16 bytes that is shared with whoever watches: how many calls so far, and the kind of
- *                     the one that was chosen (see `kinds`)
+ *   ALTHING_IO_COUNT  a file of 24 bytes that is shared with whoever watches: how many calls that change something so
+ *                     far, the kind of the one that was chosen (see `kind`), and how many that read
  *   ALTHING_IO_AT     which call, from 1; 0: only count
- *   ALTHING_IO_HOW    `fail`: it fails with EIO; `full`: with ENOSPC; `lasting`: it and all after it fail with EIO;
+ *   ALTHING_IO_HOW    `unread`: of the calls that read, it fails with EIO; all others are about those that change
+ *                     something: `fail`: it fails with EIO; `full`: with ENOSPC; `lasting`: it and all after it fail with EIO;
  *                     `crash`: the process ends before it; `torn`: half of it is done, then the process ends;
  *                     `after`: it is done, then the process ends
  *
- * What is counted: opening with O_CREAT, write, pwrite, writev, pwritev, fsync, fdatasync, ftruncate, fallocate,
- * rename, unlink, link, mkdir. What SQLite writes into its shared memory is no call.
+ * What changes something: opening with O_CREAT, write, pwrite, writev, pwritev, fsync, fdatasync, ftruncate, fallocate,
+ * rename, unlink, link, mkdir. What reads: read, pread, readv. What SQLite has in its shared memory is no call.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -31,7 +32,7 @@
 #include <unistd.h>
 
 /* tests/src/nth/judge.rs knows the number of SYNC. */
-enum kind { OPEN = 1, WRITE, SYNC, TRUNCATE, ALLOCATE, RENAME, UNLINK, LINK, MKDIR, SYNC_FOLDER };
+enum kind { OPEN = 1, WRITE, SYNC, TRUNCATE, ALLOCATE, RENAME, UNLINK, LINK, MKDIR, SYNC_FOLDER, READ };
 
 enum what { PASS, FAIL, TORN, AFTER };
 
@@ -51,7 +52,7 @@ static void begin(void) {
     int (*real_open)(const char *, int, ...) = dlsym(RTLD_NEXT, "open");
     int fd = real_open(count, O_RDWR | O_CLOEXEC);
     if (fd < 0) return;
-    void *page = mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *page = mmap(NULL, 24, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (page == MAP_FAILED) return;
     chosen = at ? strtoull(at, NULL, 10) : 0;
@@ -92,7 +93,7 @@ static enum kind sync_kind(int fd) {
 /* One more call: what is to become of it. */
 static enum what next(enum kind kind) {
     uint64_t number = atomic_fetch_add(&shared[0], 1) + 1;
-    if (chosen == 0 || number < chosen) return PASS;
+    if (chosen == 0 || number < chosen || strcmp(how, "unread") == 0) return PASS;
     int lasting = strcmp(how, "lasting") == 0;
     if (number > chosen && !lasting) return PASS;
     if (number == chosen) atomic_store(&shared[1], kind);
@@ -101,6 +102,15 @@ static enum what next(enum kind kind) {
     if (strcmp(how, "after") == 0) return AFTER;
     errno = strcmp(how, "full") == 0 ? ENOSPC : EIO;
     return FAIL;
+}
+
+/* One more call that reads: whether it fails. */
+static int unread(void) {
+    uint64_t number = atomic_fetch_add(&shared[2], 1) + 1;
+    if (number != chosen || strcmp(how, "unread") != 0) return 0;
+    atomic_store(&shared[1], READ);
+    errno = EIO;
+    return 1;
 }
 
 #define REAL(name) __typeof__(&name) real = (__typeof__(&name))dlsym(RTLD_NEXT, #name)
@@ -213,4 +223,20 @@ int link(const char *from, const char *to) {
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);
     WHOLE(below(path), MKDIR, real(path, mode));
+}
+ssize_t read(int fd, void *bytes, size_t size) {
+    REAL(read);
+    return below_fd(fd) && unread() ? -1 : real(fd, bytes, size);
+}
+ssize_t pread(int fd, void *bytes, size_t size, off_t at) {
+    REAL(pread);
+    return below_fd(fd) && unread() ? -1 : real(fd, bytes, size, at);
+}
+ssize_t pread64(int fd, void *bytes, size_t size, off64_t at) {
+    REAL(pread64);
+    return below_fd(fd) && unread() ? -1 : real(fd, bytes, size, at);
+}
+ssize_t readv(int fd, const struct iovec *parts, int count) {
+    REAL(readv);
+    return below_fd(fd) && unread() ? -1 : real(fd, parts, count);
 }

@@ -133,7 +133,8 @@ async fn every_file_that_is_gone_or_is_another_is_named_and_what_comes_of_it_is_
     let copy = async |name: &str, change: &dyn Fn(&Path)| {
         let copy = cluster.folder().join(name);
         fs::create_dir(&copy).expect("it is new");
-        for file in ["wal.db", "wal.db-wal", "wal.mark", "archive.db", "archive.db-wal"] {
+        let files = ["wal.db", "wal.db-wal", "wal.mark", "archive.db", "archive.db-wal", "archive.mark"];
+        for file in files.into_iter().chain(["facts", "facts.copy"]) {
             fs::copy(data.join(file), copy.join(file)).expect("a killed node leaves all of them");
         }
         change(&copy);
@@ -154,6 +155,18 @@ async fn every_file_that_is_gone_or_is_another_is_named_and_what_comes_of_it_is_
     assert_eq!((code, &told["damages"][0]["place"]), (1, &"wal.db".into()), "{told}");
     let (code, told) = copy("mark gone", &without("wal.mark")).await;
     assert_eq!((code, &told["damages"][0]["place"]), (1, &"wal.mark".into()), "{told}");
+    for file in ["facts", "facts.copy", "archive.mark"] {
+        let (code, told) = copy(&format!("{file} gone"), &without(file)).await;
+        assert_eq!((code, &told["damages"][0]["place"]), (1, &file.into()), "{told}");
+        assert_eq!(told["on_start"]["does"], "serves", "{told}");
+    }
+    let (code, told) = copy("archive's end gone", &without("archive.db-wal")).await;
+    assert_eq!((code, &told["damages"][0]["place"]), (1, &"archive.db".into()), "{told}");
+    assert_eq!(
+        (&told["identity"]["node"], &told["on_start"]["does"]),
+        (&1.into(), &"serves".into()),
+        "{told}"
+    );
     let foreign = |copy: &Path| fs::write(copy.join("archive.db"), "letters").expect("it can be written");
     let (code, told) = copy("letters", &foreign).await;
     assert_eq!((code, &told["damages"][0]["place"]), (1, &"archive.db".into()), "{told}");

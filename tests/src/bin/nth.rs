@@ -1,12 +1,14 @@
-//! `cargo xtask nth`: every call that changes a file made to fail, or to be the last one.
+//! `cargo xtask nth`: every call that changes a file made to fail, or to be the last one, and every one that reads made
+//! to fail.
 //!
 //! `nth play FOLDER COUNT` is what is watched: it plays the scenario on a store, and says after each step that it was
 //! acknowledged, and how many calls there had been.
 
-use althing_store::port::Store;
+use althing_store::{memory::MemoryStore, port::Store};
 use althing_tests::nth::{
-    How, Stage, Tally, counted, one,
+    Calls, How, Stage, Tally, counted, one,
     scenario::{Step, steps, take},
+    view::{log, shelves},
 };
 use clap::{Parser, Subcommand};
 use std::{
@@ -18,7 +20,7 @@ use std::{
     thread,
 };
 
-/// Every call that changes a file, made to fail or to be the last one.
+/// Every call that changes a file, made to fail or to be the last one; every one that reads, made to fail.
 #[derive(Parser)]
 #[command(name = "cargo xtask nth")]
 struct Arguments {
@@ -67,14 +69,21 @@ fn played(data: &Path, count: &Path) -> ExitCode {
 
 async fn play(data: &Path, count: &Path) -> Result<(), Box<dyn Error>> {
     let mut store = Store::open(data).await?;
+    let twin = MemoryStore::new().store();
     for step in steps() {
         if matches!(step, Step::Reopen) {
             store.close().await;
-            println!("closed {}", counted(count)?.0);
+            println!("closed {}", counted(count)?.0.changing);
             store = Store::open(data).await?;
         }
         take(&store, &step).await?;
-        println!("ok {}", counted(count)?.0);
+        take(&twin, &step).await?;
+        if matches!(step, Step::Look) {
+            let found = (log(&store).await?, shelves(&store).await?);
+            // What is no answer is an error, and ended this above.
+            assert_eq!(found, (log(&twin).await?, shelves(&twin).await?), "a wrong answer");
+        }
+        println!("ok {}", counted(count)?.0.changing);
     }
     store.close().await;
     Ok(())
@@ -92,13 +101,10 @@ fn campaign(arguments: &Arguments) -> ExitCode {
     let calls = stage.calls();
     let points: Vec<(u64, How)> = match arguments.at {
         Some(at) => How::ALL.into_iter().map(|how| (at, how)).collect(),
-        // Threads of a store take turns as they like: a few more calls than were counted.
-        None => (1..=calls + 5)
-            .step_by(arguments.stride.max(1))
-            .flat_map(|at| How::ALL.into_iter().map(move |how| (at, how)))
-            .collect(),
+        None => calls.points(arguments.stride).collect(),
     };
-    println!("{calls} calls, {} plays", points.len());
+    let Calls { changing, reading } = calls;
+    println!("{changing} calls that change something, {reading} that read, {} plays", points.len());
     let waiting = Mutex::new(points.into_iter());
     let tallies = Mutex::new(BTreeMap::<How, Tally>::new());
     thread::scope(|scope| {

@@ -2,49 +2,15 @@
 
 use super::{
     How, Played,
-    scenario::{COMMUNITIES, FACTS, Step, body, hash, steps, take},
+    scenario::{Step, steps, take},
+    view::{chain, log, shelves, short},
 };
-use althing_core::ids::{CommunityId, Hash, Sequence};
-use althing_store::{
-    memory::MemoryStore,
-    port::{HistoryRecord, SnapshotRecord, Store, WalEntry},
-};
-use bytes::Bytes;
-use std::{collections::BTreeMap, path::Path};
+use althing_store::{memory::MemoryStore, port::Store};
+use std::path::Path;
 
 /// The kind of a call that makes a file durable, as the interposer numbers them. Of a folder it is another: SQLite
 /// does not look at what becomes of that, and the store syncs its folder itself before it is open.
 const SYNC: u64 = 3;
-
-/// What a log shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Log(Vec<Group>);
-
-/// What it shows of a group. What is committed is durable at some time, so it says nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Group {
-    vote: Option<Bytes>,
-    purged: Option<(u64, Bytes)>,
-    entries: Vec<WalEntry>,
-}
-
-/// What an archive shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Shelves {
-    communities: Vec<Community>,
-    chunks: Vec<(Hash, Option<Bytes>)>,
-    condemned: Vec<Hash>,
-    components: Vec<(Hash, Option<Bytes>)>,
-    facts: Vec<Option<Bytes>>,
-}
-
-/// What it shows of a community.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Community {
-    snapshots: Vec<SnapshotRecord>,
-    pinned: BTreeMap<Sequence, String>,
-    history: Vec<HistoryRecord>,
-}
 
 /// Looks at what a play has left in `data`.
 ///
@@ -121,63 +87,4 @@ async fn go_on(store: &Store, steps: &[Step], at_log: usize, at_archive: usize) 
         }
     }
     Ok(())
-}
-
-async fn log(store: &Store) -> Result<Log, String> {
-    let mut groups = Vec::new();
-    for group in COMMUNITIES {
-        let failed = |error: althing_store::port::StoreError| chain(&error);
-        let state = store.wal.state(group).await.map_err(failed)?;
-        let entries = store.wal.read(group, 0..u64::MAX, usize::MAX).await.map_err(failed)?;
-        groups.push(Group { vote: state.vote, purged: state.purged, entries });
-    }
-    Ok(Log(groups))
-}
-
-async fn shelves(store: &Store) -> Result<Shelves, String> {
-    let failed = |error: althing_store::port::StoreError| chain(&error);
-    let archive = &store.archive;
-    let mut communities = Vec::new();
-    for community in COMMUNITIES {
-        communities.push(of(store, community).await?);
-    }
-    let mut chunks = Vec::new();
-    for number in 1..=6 {
-        chunks.push((hash(number), archive.chunk(hash(number)).await.map_err(failed)?));
-    }
-    let mut components = Vec::new();
-    for number in 1..=2 {
-        components.push((hash(number), archive.component(hash(number)).await.map_err(failed)?));
-    }
-    let mut facts = Vec::new();
-    for name in FACTS {
-        facts.push(archive.fact(name).await.map_err(failed)?);
-    }
-    let condemned = archive.condemned_chunks(100).await.map_err(failed)?;
-    Ok(Shelves { communities, chunks, condemned, components, facts })
-}
-
-async fn of(store: &Store, community: CommunityId) -> Result<Community, String> {
-    let failed = |error: althing_store::port::StoreError| chain(&error);
-    let archive = &store.archive;
-    Ok(Community {
-        snapshots: archive.snapshots(community).await.map_err(failed)?,
-        pinned: archive.pinned_snapshots(community).await.map_err(failed)?,
-        history: archive.history(community, Sequence(1), usize::MAX).await.map_err(failed)?,
-    })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let source = error.source().map(|source| format!(": {}", chain(source))).unwrap_or_default();
-    format!("{error}{source}")
-}
-
-/// A long text, without its bodies.
-fn short(text: &str) -> String {
-    let mut short = text.to_owned();
-    for number in 0..=60 {
-        short = short.replace(&format!("{:?}", body(number)), &format!("#{number}"));
-    }
-    short.truncate(short.floor_char_boundary(2000));
-    short
 }

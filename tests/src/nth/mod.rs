@@ -1,13 +1,14 @@
-//! Every call that changes a file, made to fail or to be the last one: at the first call, at the second, and so on for
-//! all of them. The idea is SQLite's own (<https://www.sqlite.org/testing.html>, "I/O error testing" and "crash testing").
+//! Every call that changes a file, made to fail or to be the last one, and every call that reads one, made to fail: at
+//! the first call, at the second, and so on for all of them. The idea is SQLite's own (<https://www.sqlite.org/testing.html>, "I/O error testing" and "crash testing").
 //!
 //! A process of its own plays the [`scenario`] on a store on disk, behind `tests/interpose/io.c`, which counts its calls
 //! and does to the chosen one what [`How`] says. What is then on disk is opened without it, and [`judge`]d
 //! against the store's twin in memory: nothing that was acknowledged is missing, nothing is there that was not asked for,
-//! and it goes on from there.
+//! and it goes on from there. What it answered while it was played was what the twin says, or an error.
 
 pub mod judge;
 pub mod scenario;
+pub mod view;
 
 use crate::process::target;
 use std::{
@@ -19,6 +20,8 @@ use std::{
 
 /// How long a play may take.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How large the file is in which the interposer counts.
+pub const COUNT_BYTES: usize = 24;
 /// The exit code of a process that the interposer ended.
 const ENDED: i32 = 99;
 
@@ -37,11 +40,18 @@ pub enum How {
     Torn,
     /// The process ends after it.
     After,
+    /// Of the calls that read, which are counted for themselves: it fails with an I/O error.
+    Unread,
 }
 
 impl How {
+    /// All that is done to a call that changes something.
+    pub const CHANGING: [Self; 6] =
+        [Self::Fail, Self::Full, Self::Lasting, Self::Crash, Self::Torn, Self::After];
+
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Fail, Self::Full, Self::Lasting, Self::Crash, Self::Torn, Self::After];
+    pub const ALL: [Self; 7] =
+        [Self::Fail, Self::Full, Self::Lasting, Self::Crash, Self::Torn, Self::After, Self::Unread];
 
     const fn text(self) -> &'static str {
         match self {
@@ -51,6 +61,7 @@ impl How {
             Self::Crash => "crash",
             Self::Torn => "torn",
             Self::After => "after",
+            Self::Unread => "unread",
         }
     }
 }
@@ -67,6 +78,25 @@ pub struct Stage {
     interposer: PathBuf,
 }
 
+/// Calls on files, as the interposer counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// Those that change something.
+    pub changing: u64,
+    /// Those that read.
+    pub reading: u64,
+}
+
+impl Calls {
+    /// All that can be done to them, at every `stride`th. Threads of a store take turns as they like: there may be
+    /// a few more calls than were counted.
+    pub fn points(self, stride: usize) -> impl Iterator<Item = (u64, How)> {
+        let every = move |calls: u64| (1..=calls + 5).step_by(stride.max(1));
+        let changing = every(self.changing).flat_map(|at| How::CHANGING.map(|how| (at, how)));
+        changing.chain(every(self.reading).map(|at| (at, How::Unread)))
+    }
+}
+
 /// What a play came to.
 #[derive(Clone, Debug, Default)]
 pub struct Played {
@@ -75,7 +105,7 @@ pub struct Played {
     /// How many calls there had been when each of them was.
     pub counts: Vec<u64>,
     /// How many calls there were.
-    pub calls: u64,
+    pub calls: Calls,
     /// What kind the chosen one was; 0 if there was none.
     pub kind: u64,
     /// Whether it went to its end.
@@ -112,15 +142,16 @@ impl Stage {
     /// # Panics
     /// When it fails.
     #[must_use]
-    pub fn calls(&self) -> u64 {
+    pub fn calls(&self) -> Calls {
         let folder = tempfile::tempdir().expect("a folder");
         let played = self.play(folder.path(), 0, How::Fail).expect("an undisturbed play ends");
-        assert!(played.is_whole && played.calls > 0, "an undisturbed play is whole: {played:?}");
+        let Calls { changing, reading } = played.calls;
+        assert!(played.is_whole && changing > 0 && reading > 0, "an undisturbed play is whole: {played:?}");
         played.calls
     }
 
     /// What has to be in the environment of a process so that something is done to one of its calls on files below
-    /// `data`. `count` is a file of 16 bytes.
+    /// `data`. `count` is a file of [`COUNT_BYTES`].
     ///
     /// # Panics
     /// When a folder's name is no text.
@@ -145,7 +176,7 @@ impl Stage {
         let data = folder.join("data");
         let count = folder.join("count");
         let words = folder.join("words");
-        fs::write(&count, [0; 16]).map_err(|error| error.to_string())?;
+        fs::write(&count, [0; COUNT_BYTES]).map_err(|error| error.to_string())?;
         let file = fs::File::create(&words).map_err(|error| error.to_string())?;
         let mut player = tokio::process::Command::new(&self.player);
         player.arg("play").arg(&data).arg(&count);
@@ -181,10 +212,10 @@ impl Stage {
 ///
 /// # Errors
 /// There is no such file.
-pub fn counted(count: &Path) -> Result<(u64, u64), String> {
+pub fn counted(count: &Path) -> Result<(Calls, u64), String> {
     let bytes = fs::read(count).map_err(|error| error.to_string())?;
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-    Ok((number(0), number(8)))
+    Ok((Calls { changing: number(0), reading: number(16) }, number(8)))
 }
 
 /// What was tried, and what was found.

@@ -50,6 +50,8 @@ pub enum Step {
     Flush,
     /// Archive: a community is forgotten.
     RemoveCommunity(CommunityId),
+    /// Both: everything is read, and compared with the twin's.
+    Look,
     /// Both: closed, and opened again.
     Reopen,
 }
@@ -99,8 +101,10 @@ pub fn steps() -> Vec<Step> {
         Snapshot(one, 3, 1..=3),
         Truncate(one, 6),
         Append(one, 6..=9),
+        Look,
         Flush,
         Reopen,
+        Look,
         Vote(one, 2),
         History(one, 4..=6),
         Chunks(4..=4),
@@ -114,6 +118,7 @@ pub fn steps() -> Vec<Step> {
         Snapshot(one, 9, 4..=6),
         Retain(one, 1),
         Purge(one, 50),
+        Look,
         Append(one, 51..=52),
         Condemn(5),
         Chunks(5..=5),
@@ -127,6 +132,7 @@ pub fn steps() -> Vec<Step> {
         Reopen,
         Append(one, 53..=53),
         Fact("identity", 3),
+        Look,
     ]
 }
 
@@ -169,7 +175,7 @@ pub async fn take(store: &Store, step: &Step) -> Result<(), StoreError> {
         Step::Flush => archive.flush().await,
         Step::RemoveCommunity(community) => archive.remove_community(community).await,
         // Whoever plays does that.
-        Step::Reopen => Ok(()),
+        Step::Look | Step::Reopen => Ok(()),
     }
 }
 

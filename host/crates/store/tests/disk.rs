@@ -120,7 +120,7 @@ async fn a_store_that_is_dropped_without_being_closed_writes_out_and_lets_go() {
 
 #[tokio::test]
 async fn a_newer_format_is_refused_with_both_versions() {
-    for (file, newest) in [("wal.db", 1), ("archive.db", 2)] {
+    for (file, newest) in [("wal.db", 1), ("archive.db", 3)] {
         let directory = written().await;
         meddle(&directory.path().join(file), "PRAGMA user_version = 7").await;
         let error = refusal(directory.path()).await;

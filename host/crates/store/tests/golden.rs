@@ -1,7 +1,8 @@
-//! A data directory of format 1, as a text: this build opens it, whatever it writes itself (promise P10).
+//! Data directories of earlier formats, as texts: this build opens them, whatever it writes itself (promise P10).
 //!
 //! `golden/wal-1.sql` and `golden/archive-1.sql` are what the files held that the first build wrote, tables
-//! and rows; `golden/wal-1.mark` is the mark beside them, its first slot in hexadecimal. They are never
+//! and rows; `golden/wal-1.mark` is the mark beside them, its first slot in hexadecimal. `golden/archive-2.sql`
+//! is what the archive's format 2 has beyond. They are never
 //! edited: a format that comes later gets files of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test says by its place what failed")]
@@ -10,7 +11,7 @@ use althing_core::ids::{CommunityId, Hash, Sequence};
 use althing_store::port::{ComponentRecord, HistoryRecord, SnapshotRecord, Store, WalEntry, WalState};
 use bytes::Bytes;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, sqlite::SqliteConnectOptions};
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -89,4 +90,24 @@ async fn a_directory_of_the_first_format_is_read_in_every_part_and_goes_on() {
     let store = Store::open(folder.path()).await.unwrap();
     assert_eq!(store.wal.read(GROUP, 7..8, 99).await.unwrap()[0].body, "seven");
     store.close().await;
+}
+
+#[tokio::test]
+async fn what_the_archive_of_the_second_format_knew_of_the_node_is_moved_out_of_it_once() {
+    let folder = directory().await;
+    make(&folder.path().join("archive.db"), include_str!("golden/archive-2.sql")).await;
+    let pins = BTreeMap::from([(Sequence(5), "before the vote".to_owned())]);
+    for _ in 0..2 {
+        let store = Store::open(folder.path()).await.unwrap();
+        assert_eq!(store.archive.fact("identity").await.unwrap().unwrap(), "somebody");
+        assert_eq!(store.archive.pinned_snapshots(GROUP).await.unwrap(), pins);
+        assert_eq!(store.archive.condemned_chunks(9).await.unwrap(), [CHUNK]);
+        store.close().await;
+    }
+    // What is not there any more is not looked for in the archive.
+    for name in ["facts", "facts.copy"] {
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let told = Store::open(folder.path()).await.err().unwrap();
+    assert!(told.to_string().contains("facts is damaged (it is missing"), "{told}");
 }

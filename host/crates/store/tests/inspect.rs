@@ -20,7 +20,16 @@ use tokio::sync::oneshot;
 const GROUP: CommunityId = CommunityId(7);
 const CHUNK: Hash = Hash([5; 32]);
 /// Every file of a store, but for the lock and SQLite's shared memory.
-const FILES: [&str; 5] = ["wal.db", "wal.db-wal", "wal.mark", "archive.db", "archive.db-wal"];
+const FILES: [&str; 8] = [
+    "wal.db",
+    "wal.db-wal",
+    "wal.mark",
+    "archive.db",
+    "archive.db-wal",
+    "archive.mark",
+    "facts",
+    "facts.copy",
+];
 
 /// A directory's files, by name.
 type Files = BTreeMap<&'static str, Vec<u8>>;
@@ -79,7 +88,7 @@ static LEFT: LazyLock<[Files; 2]> = LazyLock::new(|| {
         write(&store, 1).await;
         let killed = read(folder.path());
         store.close().await;
-        assert_eq!((stopped.len(), killed.len()), (3, 5), "SQLite's own WALs are there after a crash only");
+        assert_eq!((stopped.len(), killed.len()), (6, 8), "SQLite's own WALs are there after a crash only");
         [stopped, killed]
     })
 });
@@ -111,11 +120,15 @@ fn exactly(folder: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
         .collect()
 }
 
-/// What a node is told that opens it.
+/// What a node is told that opens it. What a look called mendable is mended then.
 async fn told(folder: &Path) -> Option<String> {
     match Store::open(folder).await {
         Ok(store) => {
             store.close().await;
+            let scratch = tempfile::tempdir().unwrap();
+            let inspection = Inspection::of(folder, scratch.path()).await.unwrap();
+            assert_eq!(inspection.mended(), []);
+            inspection.close().await;
             None
         }
         Err(error) => Some(error.to_string()),
@@ -137,7 +150,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(240))]
 
     #[test]
-    fn what_one_bit_does_is_foreseen(left in 0..2_usize, file in 0..5_usize, place in 0.0..1.0_f64, bit in 0..8) {
+    fn what_one_bit_does_is_foreseen(left in 0..2_usize, file in 0..FILES.len(), place in 0.0..1.0_f64, bit in 0..8) {
         let mut files = LEFT[left].clone();
         let Some(bytes) = files.get_mut(FILES[file]) else { return Ok(()) };
         let at = (place * bytes.len() as f64) as usize;
@@ -146,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn what_a_cut_does_is_foreseen(left in 0..2_usize, file in 0..5_usize, place in 0.0..1.0_f64) {
+    fn what_a_cut_does_is_foreseen(left in 0..2_usize, file in 0..FILES.len(), place in 0.0..1.0_f64) {
         let mut files = LEFT[left].clone();
         let Some(bytes) = files.get_mut(FILES[file]) else { return Ok(()) };
         bytes.truncate((place * bytes.len() as f64) as usize);
@@ -186,7 +199,13 @@ fn what_is_missing_older_or_foreign_is_named() {
     assert!(without("wal.mark").unwrap().contains("wal.mark is damaged (it is missing"));
     assert!(without("wal.db").unwrap().contains("wal.db has lost what was durable"));
     assert!(without("wal.db-wal").unwrap().contains("wal.db has lost what was durable"));
-    assert_eq!(without("archive.db-wal"), None, "nobody can tell: snapshots and history come again");
+    for name in ["archive.db-wal", "archive.mark", "facts", "facts.copy"] {
+        assert_eq!(without(name), None, "{name}: it is mended");
+    }
+    assert!(without("archive.db").unwrap().contains("archive.db is damaged (it is missing"));
+    let mut unknown = killed.clone();
+    unknown.retain(|name, _| !name.starts_with("facts"));
+    assert!(said(&unknown, "no facts").unwrap().contains("facts is damaged (it is missing, so is its copy"));
     let mut older = killed.clone();
     older.remove("wal.db-wal");
     older.insert("wal.db", stopped["wal.db"].clone());
@@ -312,7 +331,10 @@ fn what_lies_in_a_directory_is_listed_with_its_size() {
     }
     let found = files(folder.path()).unwrap();
     let names: Vec<_> = found.iter().map(|found| &found.name[..]).collect();
-    assert_eq!(names, ["archive.db", "evidence", "wal.db", "wal.mark"]);
-    assert_eq!(found[1], Found { name: "evidence".into(), bytes: 8, files: Some(2) });
-    assert_eq!((found[2].bytes, found[2].files), (LEFT[0]["wal.db"].len() as u64, None));
+    assert_eq!(
+        names,
+        ["archive.db", "archive.mark", "evidence", "facts", "facts.copy", "wal.db", "wal.mark"]
+    );
+    assert_eq!(found[2], Found { name: "evidence".into(), bytes: 8, files: Some(2) });
+    assert_eq!((found[5].bytes, found[5].files), (LEFT[0]["wal.db"].len() as u64, None));
 }

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by its place what failed")]
 
+mod folders;
+
 use althing_core::ids::CommunityId;
 use althing_store::{
     port::{Store, WalEntry},
     sqlite::OpenError,
 };
 use bytes::Bytes;
+use folders::copied;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -49,17 +52,6 @@ async fn crashed() -> TempDir {
     store.wal.save_vote(GROUPS[0], Bytes::from_static(b"voted")).await.unwrap();
     let copy = copied(folder.path());
     store.close().await;
-    copy
-}
-
-fn copied(folder: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for file in FILES.iter().chain(&["archive.db", "archive.db-wal"]) {
-        let from = folder.join(file);
-        if from.exists() {
-            fs::copy(from, copy.path().join(file)).unwrap();
-        }
-    }
     copy
 }
 

@@ -3,12 +3,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by its place what failed")]
 
+mod folders;
+
 use althing_core::ids::CommunityId;
 use althing_store::{
     port::{Store, WalEntry},
     sqlite::{OpenError, Remains},
 };
 use bytes::Bytes;
+use folders::copied;
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
@@ -29,14 +32,6 @@ async fn append(store: &Store, index: u64) {
     let entry = WalEntry { index, body: Bytes::from(format!("entry {index}").repeat(50)) };
     store.wal.append(GROUP, vec![entry], Box::new(move |result| drop(tell.send(result)))).await.unwrap();
     told.await.unwrap().unwrap();
-}
-
-fn copied(folder: &Path) -> TempDir {
-    let copy = tempfile::tempdir().unwrap();
-    for file in LOG.iter().chain(&ARCHIVE).filter(|file| folder.join(file).exists()) {
-        fs::copy(folder.join(file), copy.path().join(file)).unwrap();
-    }
-    copy
 }
 
 fn flip(file: &Path, at: u64) {
@@ -214,7 +209,10 @@ async fn a_log_without_its_archive_is_not_taken_for_a_new_store() {
     }
     let told = refusal(folder.path()).await;
     assert!(
-        told.of_log().is_none() && told.to_string().contains("archive.db is damaged (it is missing"),
+        told.of_log().is_none()
+            && told
+                .to_string()
+                .contains("archive.db is damaged (it is missing, and this directory has been used"),
         "{told}"
     );
     assert!(!folder.path().join("archive.db").exists());

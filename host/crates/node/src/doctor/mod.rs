@@ -29,7 +29,7 @@ use althing_store::{
     sqlite::{OpenError, inspect::Inspection},
 };
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeSet, fmt};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 /// How to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,9 @@ impl Findings {
         for error in inspection.damages() {
             findings.damages.push(Damage { place: file_of(error), what: said_of(error) });
         }
+        for mended in inspection.mended() {
+            findings.damage(name_of(mended.path()), mended.said());
+        }
         let facts = findings.read_facts(inspection).await;
         let ids = match findings.ids(inspection, &facts).await {
             Ok(ids) => ids,
@@ -151,7 +154,7 @@ impl Findings {
         name: &str,
         else_what: &str,
     ) -> Option<T> {
-        let place = format!("the fact {name:?} in archive.db");
+        let place = format!("the fact {name:?}");
         match archive.fact(name).await {
             Ok(None) => None,
             Err(error) => {
@@ -236,6 +239,10 @@ fn file_of(error: &OpenError) -> String {
         | OpenError::Lost { path, .. }
         | OpenError::Sqlite { path, .. } => path,
     };
+    name_of(path)
+}
+
+fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
 }
 

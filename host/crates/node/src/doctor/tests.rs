@@ -92,7 +92,9 @@ impl Left {
         write_anew(&*store.archive, &*target.archive, alter).await;
         store.close().await;
         target.close().await;
-        fs::copy(empty.path().join("archive.db"), copy.path().join("archive.db")).unwrap();
+        for file in ["archive.db", "archive.mark", "facts", "facts.copy"] {
+            fs::copy(empty.path().join(file), copy.path().join(file)).unwrap();
+        }
         copy
     }
 }

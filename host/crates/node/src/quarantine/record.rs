@@ -72,7 +72,7 @@ pub(crate) fn suspects(identity: &Identity, known: &[NodeRecord], hosted: Vec<Ho
 
 fn unreadable(fact: &str, error: &DecodeError) -> StoreError {
     let what = format!(
-        "the fact {fact:?} in archive.db cannot be read ({error}), so which replicas were quarantined here cannot be \
+        "the fact {fact:?} cannot be read ({error}), so which replicas were quarantined here cannot be \
          told: start the version that wrote it, or move the data directory away and let this node come back from the \
          others"
     );

@@ -7,7 +7,7 @@
 //! never changes. Meanwhile the directory's lock is shared with others who look, so no node can start.
 
 use super::{
-    OpenError,
+    Mended, OpenError,
     archive::{self, ArchiveFile, SqliteArchive},
     database::{Database, Format},
     wal::{self, LogFile, SqliteWal},
@@ -128,8 +128,12 @@ impl Inspection {
             Ok(readers) => wal::look(readers, &path, mark).await,
             Err(error) => Err(error),
         };
-        let archive = readers(&directory.join("archive.db"), SqliteArchive::FORMAT, scratch, 0).await?;
-        Ok(Self { marked, log: log.map(Into::into), archive: archive.map(Into::into), _lock: lock })
+        let is_used = match &log {
+            Ok(log) => log.wal.groups().await.is_ok_and(|groups| !groups.is_empty()),
+            Err(_) => true,
+        };
+        let archive = inspected_archive(directory, scratch, is_used).await?;
+        Ok(Self { marked, log: log.map(Into::into), archive, _lock: lock })
     }
 
     /// What a node would be told that opens the store here; none if it would be opened.
@@ -153,6 +157,12 @@ impl Inspection {
         let chain = self.log.as_ref().ok().and_then(|log| log.chain.as_ref().err());
         let all = [self.marked.as_ref().err(), self.log.as_ref().err(), chain, self.archive.as_ref().err()];
         all.into_iter().flatten().collect()
+    }
+
+    /// What is wrong with the files, and mended by a start.
+    #[must_use]
+    pub fn mended(&self) -> &[Mended] {
+        self.archive.as_ref().map_or(&[], |archive| &archive.file.mended)
     }
 
     /// Closes what is open, so that the copies can be removed.
@@ -198,11 +208,20 @@ impl From<LogFile> for InspectedLog {
     }
 }
 
-impl From<SqlitePool> for InspectedArchive {
-    fn from(readers: SqlitePool) -> Self {
-        let file = archive::look(readers);
-        Self { archive: file.archive.clone(), file }
+async fn inspected_archive(
+    directory: &Path,
+    scratch: &Path,
+    is_used: bool,
+) -> Result<Result<InspectedArchive, OpenError>, InspectError> {
+    if let Err(error) = archive::check_there(directory, is_used) {
+        return Ok(Err(error));
     }
+    let readers = readers(&directory.join("archive.db"), SqliteArchive::FORMAT, scratch, 0).await?;
+    let file = match readers {
+        Ok(readers) => archive::look(readers, directory, is_used).await,
+        Err(error) => Err(error),
+    };
+    Ok(file.map(|file| InspectedArchive { archive: file.archive.clone(), file }))
 }
 
 /// What lies in a data directory, by name.

@@ -1,5 +1,5 @@
-//! The store on disk: `wal.db`, its mark `wal.mark`, and `archive.db`, in one directory that one process
-//! holds.
+//! The store on disk: `wal.db` with its mark `wal.mark`, `archive.db` with `archive.mark`, and the node's facts
+//! with their copy, in one directory that one process holds.
 //!
 //! Two files because they have two rhythms: the log is written on the way to every
 //! acknowledgement, the archive beside it, and neither waits for the other's fsync. Each file has
@@ -8,12 +8,16 @@
 mod archive;
 mod database;
 mod directory;
+mod facts;
 mod health;
 pub mod inspect;
+mod mark;
+mod mended;
 mod remains;
 mod wal;
 
 pub use database::OpenError;
+pub use mended::Mended;
 pub use remains::Remains;
 
 /// How many bytes the disk of a data directory has free, for this process.
@@ -88,10 +92,5 @@ async fn open_archive(
     settings: Settings,
     wal: &SqliteWal,
 ) -> Result<SqliteArchive, OpenError> {
-    let path = directory.file("archive.db");
-    if !path.exists() && wal.has_groups() {
-        let what = "it is missing, and the log beside it has been used".to_owned();
-        return Err(OpenError::Damaged { path, what });
-    }
-    SqliteArchive::open(directory.clone(), settings).await
+    SqliteArchive::open(directory.clone(), settings, wal.has_groups()).await
 }

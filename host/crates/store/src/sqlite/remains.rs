@@ -47,13 +47,8 @@ impl Remains {
     /// whose directory this is. If another process has the directory, or the disk fails.
     pub async fn open(dir: &Path) -> Result<Self, OpenError> {
         let (directory, settings) = (Arc::new(Directory::lock(dir)?), Settings::default());
-        let path = directory.file("archive.db");
-        if !path.exists() {
-            let what = "it is missing, and the log beside it cannot be used either".to_owned();
-            return Err(OpenError::Damaged { path, what });
-        }
-        check_header(&path)?;
-        let archive = Arc::new(SqliteArchive::open(directory.clone(), settings).await?);
+        check_header(&directory.file("archive.db"))?;
+        let archive = Arc::new(SqliteArchive::open(directory.clone(), settings, true).await?);
         Ok(Self { directory, settings, archive })
     }
 

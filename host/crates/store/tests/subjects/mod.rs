@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by its place what failed")]
 
+#[path = "../folders/mod.rs"]
+mod folders;
+
 use althing_store::{conformance::Subject, memory::MemoryStore, port::Store, sqlite::Settings};
 use async_trait::async_trait;
-use std::{path::Path, time::Duration};
+use folders::copied;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Nothing here takes longer, unless it hangs.
@@ -62,21 +66,11 @@ impl Subject for Disk {
 
     async fn reopen(&mut self) {
         if let End::Killed = self.end {
-            let left = TempDir::new().unwrap();
-            copy(self.directory.path(), left.path());
+            let left = copied(self.directory.path());
             self.store.close().await;
             self.directory = left;
         }
         self.store.close().await;
         self.store = Store::open_with(self.directory.path(), self.settings).await.unwrap();
-    }
-}
-
-/// Copies what a killed process leaves: the files without the shared memory of its connections.
-fn copy(from: &Path, to: &Path) {
-    for name in ["wal.mark", "wal.db", "wal.db-wal", "archive.db", "archive.db-wal"] {
-        if from.join(name).exists() {
-            std::fs::copy(from.join(name), to.join(name)).unwrap();
-        }
     }
 }

@@ -1,14 +1,18 @@
 //! The archive of a data directory that is only looked at.
 
-use super::{FORMAT, Health, Pending, QUEUE_BYTES_MAX, Semaphore, SqliteArchive, chunks};
+use super::{FORMAT, Facts, Health, Pending, QUEUE_BYTES_MAX, Semaphore, SqliteArchive, chunks, outside};
 use crate::{
     port::{Archive, StoreError},
-    sqlite::database::{Format, id_from_sql},
+    sqlite::{
+        Mended, OpenError,
+        database::{Format, id_from_sql, opening},
+    },
 };
 use althing_core::ids::{CommunityId, Hash};
 use sqlx::SqlitePool;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
@@ -16,12 +20,26 @@ use std::{
 pub(crate) struct ArchiveFile {
     /// Whatever would change it is refused, as if it were closed.
     pub(crate) archive: Arc<dyn Archive>,
+    /// What is wrong, and mended by a start.
+    pub(crate) mended: Vec<Mended>,
     readers: SqlitePool,
 }
 
-/// The archive behind these connections.
-pub(crate) fn look(readers: SqlitePool) -> ArchiveFile {
-    ArchiveFile { archive: Arc::new(SqliteArchive::of_readers(readers.clone())), readers }
+/// The archive behind these connections, with what is outside of it in a directory.
+///
+/// # Errors
+/// If a node would not start with that.
+pub(crate) async fn look(
+    readers: SqlitePool,
+    folder: &Path,
+    is_used: bool,
+) -> Result<ArchiveFile, OpenError> {
+    let path = folder.join("archive.db");
+    let mut connection = readers.acquire().await.map_err(|error| opening(&path, error))?;
+    let outside::Found { facts, mended, .. } = outside::look(folder, &mut connection, is_used).await?;
+    drop(connection);
+    let archive = Arc::new(SqliteArchive::of_readers(readers.clone(), facts));
+    Ok(ArchiveFile { archive, mended, readers })
 }
 
 impl ArchiveFile {
@@ -65,9 +83,10 @@ impl SqliteArchive {
     /// What [`FORMAT`] is, for whoever opens the file.
     pub(crate) const FORMAT: &Format = &FORMAT;
 
-    fn of_readers(readers: SqlitePool) -> Self {
+    fn of_readers(readers: SqlitePool, facts: Facts) -> Self {
         Self {
             readers,
+            facts: Arc::new(Mutex::new(Arc::new(facts))),
             health: Health::new("archive"),
             pending: Arc::new(Pending::default()),
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),

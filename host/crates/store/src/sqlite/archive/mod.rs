@@ -1,4 +1,4 @@
-//! The archive on disk: `archive.db`.
+//! The archive on disk: `archive.db`, and [`outside`] of it what SQLite must not lose.
 //!
 //! Writes go through one queue to the [`writer`] and keep their order; all but the appending of
 //! history wait until they are durable. Reads go to the file beside it. Every call may be cancelled:
@@ -7,26 +7,29 @@
 mod chunks;
 mod condemned;
 mod history;
+mod inherited;
 mod look;
-mod pinned;
+mod outside;
 mod pins;
 mod snapshots;
 mod writer;
 
 use super::{
     OpenError, Settings,
-    database::{Database, Format, opening},
+    database::{Database, Format, close_as_found, opening},
     directory::Directory,
+    facts::Facts,
     health::Health,
 };
 use crate::port::{Archive, ComponentRecord, HistoryRecord, SnapshotRecord, StoreError};
 use althing_core::ids::{CommunityId, Hash, Sequence};
 use async_trait::async_trait;
 use bytes::Bytes;
-use history::Tails;
 pub(super) use look::{ArchiveFile, look};
+use outside::Outside;
+pub(super) use outside::check_there;
 use pins::Pins;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -43,7 +46,7 @@ use writer::{Applier, Job, Outcome, Queued, Waiter, Writer};
 
 const FORMAT: Format = Format {
     application_id: 0x416c_5441, // "AlTA"
-    schemas: &[include_str!("schema.sql"), include_str!("schema-2.sql")],
+    schemas: &[include_str!("schema.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")],
     // Bodies are large: fewer, longer steps through their overflow pages.
     page_bytes: 16 << 10,
     // 16 MiB.
@@ -58,6 +61,7 @@ const QUEUE_BYTES_MAX: u32 = 128 << 20;
 /// The archive on disk.
 pub(super) struct SqliteArchive {
     readers: SqlitePool,
+    facts: Arc<Mutex<Arc<Facts>>>,
     health: Health,
     pending: Arc<Pending>,
     room: Arc<Semaphore>,
@@ -81,27 +85,43 @@ impl Pending {
 }
 
 impl SqliteArchive {
-    /// Opens `archive.db`, and starts its writer.
-    pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
+    /// Opens `archive.db` and what is outside of it, and starts its writer. Where something is known of the
+    /// node, or `is_used` says so, there was an archive.
+    pub(super) async fn open(
+        directory: Arc<Directory>,
+        settings: Settings,
+        is_used: bool,
+    ) -> Result<Self, OpenError> {
+        outside::check_there(directory.path(), is_used)?;
         let path = directory.file("archive.db");
         let Database { mut writer, readers } =
             Database::open(&path, &FORMAT, settings.archive_readers, 0).await?;
-        let mut pins = Pins::new(Instant::now());
-        let begun = chunks::unnamed(&mut writer).await.map_err(|error| opening(&path, error))?;
-        pins.pin(begun, Instant::now());
+        let prepared = match prepare(&directory, &mut writer, is_used).await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                readers.close().await;
+                close_as_found(writer, &path).await;
+                return Err(error);
+            }
+        };
+        let Prepared { outside, found, pins } = prepared;
         let (sender, queue) = mpsc::channel(QUEUE_MAX);
         let (health, pending) = (Health::new("archive"), Arc::new(Pending::default()));
-        let applier = Applier { pins, tails: Tails::default() };
+        let facts = Arc::new(Mutex::new(Arc::new(found.facts)));
         let task = Writer {
             connection: writer,
             queue,
-            applier,
+            applier: Applier::new(pins, &facts),
+            number: found.number,
+            outside: Some(outside),
+            facts: facts.clone(),
             pending: pending.clone(),
             health: health.clone(),
             directory,
         };
         Ok(Self {
             readers,
+            facts,
             health,
             pending,
             room: Arc::new(Semaphore::new(QUEUE_BYTES_MAX as usize)),
@@ -109,6 +129,12 @@ impl SqliteArchive {
             queue: Mutex::new(Some(sender)),
             writer: tokio::sync::Mutex::new(Some(tokio::spawn(task.run()))),
         })
+    }
+
+    /// What the node knows, as it is on disk.
+    fn facts(&self) -> Result<Arc<Facts>, StoreError> {
+        self.check()?;
+        Ok(self.facts.lock().expect("nothing panics while it holds the facts").clone())
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -168,6 +194,25 @@ impl SqliteArchive {
             .map_err(|source| reading(what.to_owned(), source))?;
         Ok(body.map(Bytes::from))
     }
+}
+
+/// What is needed beside the file.
+struct Prepared {
+    outside: Outside,
+    found: outside::Found,
+    pins: Pins,
+}
+
+async fn prepare(
+    directory: &Directory,
+    writer: &mut SqliteConnection,
+    is_used: bool,
+) -> Result<Prepared, OpenError> {
+    let (outside, found) = Outside::open(directory, writer, is_used).await?;
+    let mut pins = Pins::new(Instant::now());
+    let begun = chunks::unnamed(writer).await;
+    pins.pin(begun.map_err(|error| opening(&directory.file("archive.db"), error))?, Instant::now());
+    Ok(Prepared { outside, found, pins })
 }
 
 /// An error of reading `what`.
@@ -257,9 +302,7 @@ impl Archive for SqliteArchive {
         &self,
         community: CommunityId,
     ) -> Result<BTreeMap<Sequence, String>, StoreError> {
-        self.check()?;
-        let listed = pinned::list(&self.readers, community).await;
-        listed.map_err(|source| reading(format!("the pins of community {community}"), source))
+        Ok(self.facts()?.pins_of(community).map(|(sequence, note)| (sequence, note.clone())).collect())
     }
 
     async fn drop_snapshots(
@@ -351,13 +394,7 @@ impl Archive for SqliteArchive {
     }
 
     async fn fact(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
-        self.check()?;
-        let value: Option<Vec<u8>> = sqlx::query_scalar("SELECT value FROM facts WHERE name = ?")
-            .bind(name)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(|source| reading(format!("the fact {name:?}"), source))?;
-        Ok(value.map(Bytes::from))
+        Ok(self.facts()?.values.get(name).cloned())
     }
 
     async fn put_fact(&self, name: &str, value: Bytes) -> Result<(), StoreError> {

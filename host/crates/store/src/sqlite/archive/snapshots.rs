@@ -1,9 +1,11 @@
 //! Snapshots: a manifest and the chunks that it names, committed together.
 
 use super::{
-    super::database::{id_to_sql, position_from_sql, position_to_sql, rows_sql},
+    super::{
+        database::{id_to_sql, position_from_sql, position_to_sql, rows_sql},
+        facts::Facts,
+    },
     chunks::{self, ROWS_MAX},
-    pinned,
     pins::Pins,
 };
 use crate::port::SnapshotRecord;
@@ -49,32 +51,45 @@ pub(super) async fn put(
     Ok(None)
 }
 
+/// Whether there is a snapshot.
+pub(super) async fn is_there(
+    connection: &mut SqliteConnection,
+    community: CommunityId,
+    sequence: Sequence,
+) -> Result<bool, sqlx::Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM snapshots WHERE community = ? AND sequence = ?)";
+    let query = sqlx::query_scalar(sql).bind(id_to_sql(community)).bind(position_to_sql(sequence.0));
+    query.fetch_one(connection).await
+}
+
 /// Drops all but the newest `keep` snapshots and the pinned ones, and the chunks that nothing names any
 /// more.
 pub(super) async fn retain(
     connection: &mut SqliteConnection,
     pins: &mut Pins,
+    facts: &Facts,
     community: CommunityId,
     keep: u32,
 ) -> Result<(), sqlx::Error> {
-    let sql = "DELETE FROM snapshots WHERE community = ?1 AND sequence NOT IN \
-               (SELECT sequence FROM snapshots WHERE community = ?1 ORDER BY sequence DESC LIMIT ?2) \
-               AND sequence NOT IN (SELECT sequence FROM pinned_snapshots WHERE community = ?1)";
-    sqlx::query(sql).bind(id_to_sql(community)).bind(i64::from(keep)).execute(&mut *connection).await?;
-    chunks::collect(connection, pins).await
+    let sql = "SELECT sequence FROM snapshots WHERE community = ? ORDER BY sequence DESC LIMIT -1 OFFSET ?";
+    let query = sqlx::query_scalar(sql).bind(id_to_sql(community)).bind(i64::from(keep));
+    let older: Vec<i64> = query.fetch_all(&mut *connection).await?;
+    let older = older.into_iter().map(|sequence| Sequence(position_from_sql(sequence))).collect();
+    drop(connection, pins, facts, community, older).await?;
+    Ok(())
 }
 
 /// Drops snapshots that are not pinned, and the chunks that nothing names any more; which were dropped.
 pub(super) async fn drop(
     connection: &mut SqliteConnection,
     pins: &mut Pins,
+    facts: &Facts,
     community: CommunityId,
     sequences: Vec<Sequence>,
 ) -> Result<BTreeSet<Sequence>, sqlx::Error> {
-    let sql = "DELETE FROM snapshots WHERE community = ?1 AND sequence = ?2 AND sequence NOT IN \
-               (SELECT sequence FROM pinned_snapshots WHERE community = ?1)";
+    let sql = "DELETE FROM snapshots WHERE community = ? AND sequence = ?";
     let mut dropped = BTreeSet::new();
-    for sequence in sequences {
+    for sequence in sequences.into_iter().filter(|&sequence| !facts.has_pinned(community, sequence)) {
         let query = sqlx::query(sql).bind(id_to_sql(community)).bind(position_to_sql(sequence.0));
         if query.execute(&mut *connection).await?.rows_affected() > 0 {
             dropped.insert(sequence);
@@ -82,16 +97,6 @@ pub(super) async fn drop(
     }
     chunks::collect(connection, pins).await?;
     Ok(dropped)
-}
-
-/// Drops all of a community's snapshots, pinned or not, and the chunks that nothing names any more.
-pub(super) async fn forget(
-    connection: &mut SqliteConnection,
-    pins: &mut Pins,
-    community: CommunityId,
-) -> Result<(), sqlx::Error> {
-    pinned::forget(connection, community).await?;
-    retain(connection, pins, community, 0).await
 }
 
 /// A community's snapshots, newest first.

@@ -6,10 +6,10 @@
 //! disk away from the log. The first error ends the writer: see [`Health`].
 
 use super::{
-    super::{directory::Directory, health::Health},
+    super::{directory::Directory, facts::Facts, health::Health},
     Pending, chunks, condemned, history,
     history::Tails,
-    pinned,
+    outside::{self, Outside},
     pins::Pins,
     snapshots,
 };
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use sqlx::{Connection, SqliteConnection};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -90,6 +90,12 @@ pub(super) struct Writer {
     pub(super) connection: SqliteConnection,
     pub(super) queue: mpsc::Receiver<Queued>,
     pub(super) applier: Applier,
+    /// The number of the last change.
+    pub(super) number: u64,
+    /// None only while it is written.
+    pub(super) outside: Option<Outside>,
+    /// What the node knows, as it is on disk.
+    pub(super) facts: Arc<Mutex<Arc<Facts>>>,
     pub(super) pending: Arc<Pending>,
     pub(super) health: Health,
     pub(super) directory: Arc<Directory>,
@@ -104,7 +110,8 @@ impl Writer {
             let (jobs, waiting): (Vec<Job>, Vec<Waiter>) =
                 drained.drain(..).map(|Queued { job, waiter }| (job, waiter)).unzip();
             let appends = jobs.iter().filter(|job| matches!(job, Job::AppendHistory(..))).count();
-            match self.write(jobs).await {
+            let is_awaited = waiting.iter().any(|waiter| waiter.reply.is_some());
+            match self.write(jobs, is_awaited).await {
                 Ok(outcomes) => {
                     self.pending.written.fetch_add(appends as u64, Ordering::Release);
                     waiting.into_iter().zip(outcomes).for_each(|(waiter, outcome)| waiter.tell(Ok(outcome)));
@@ -131,15 +138,47 @@ impl Writer {
         }
     }
 
-    async fn write(&mut self, jobs: Vec<Job>) -> Result<Vec<Outcome>, StoreError> {
+    /// One transaction, then what is outside of the file.
+    async fn write(&mut self, jobs: Vec<Job>, is_awaited: bool) -> Result<Vec<Outcome>, StoreError> {
         let failed = |source: sqlx::Error| StoreError::Io {
             what: "archive.db cannot be written".to_owned(),
             source: Box::new(source),
         };
         let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
         let outcomes = self.applier.apply_all(&mut transaction, jobs).await.map_err(failed)?;
+        let number = is_awaited.then_some(self.number + 1);
+        if let Some(number) = number {
+            outside::step(&mut transaction, number).await.map_err(failed)?;
+            self.number = number;
+        }
         transaction.commit().await.map_err(failed)?;
+        self.write_outside(number).await?;
         Ok(outcomes)
+    }
+
+    /// Facts that changed, and the mark if somebody is to be told; where fsyncs hold up nobody else.
+    async fn write_outside(&mut self, number: Option<u64>) -> Result<(), StoreError> {
+        let facts = self.applier.changed_facts();
+        if facts.is_none() && number.is_none() {
+            return Ok(());
+        }
+        let mut outside = self.outside.take().expect("it is put back after each writing");
+        let written = facts.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            let result = outside.write(written.as_deref(), number);
+            (outside, result)
+        });
+        let stopped = |source| StoreError::Io {
+            what: "what is outside of archive.db was not written to the end".to_owned(),
+            source: Box::new(source),
+        };
+        let (outside, result) = writing.await.map_err(stopped)?;
+        self.outside = Some(outside);
+        result?;
+        if let Some(facts) = facts {
+            *self.facts.lock().expect("nothing panics while it holds the facts") = facts;
+        }
+        Ok(())
     }
 
     /// Tells everybody, now and later.
@@ -158,11 +197,30 @@ impl Writer {
 
 /// Does jobs within a transaction, with what it remembers from one to the next.
 pub(super) struct Applier {
-    pub(super) pins: Pins,
-    pub(super) tails: Tails,
+    pins: Pins,
+    tails: Tails,
+    facts: Facts,
+    /// Whether the facts are others than on disk.
+    are_changed: bool,
 }
 
 impl Applier {
+    pub(super) fn new(pins: Pins, facts: &Mutex<Arc<Facts>>) -> Self {
+        let facts = Facts::clone(&facts.lock().expect("nothing panics while it holds the facts"));
+        Self { pins, tails: Tails::default(), facts, are_changed: false }
+    }
+
+    /// The facts, if they are others than they were asked for last.
+    fn changed_facts(&mut self) -> Option<Arc<Facts>> {
+        std::mem::take(&mut self.are_changed).then(|| Arc::new(self.facts.clone()))
+    }
+
+    /// To change the facts.
+    fn facts_mut(&mut self) -> &mut Facts {
+        self.are_changed = true;
+        &mut self.facts
+    }
+
     /// Does jobs in order. Successive appends to history become one per community: within a
     /// transaction nobody can tell.
     async fn apply_all(
@@ -197,7 +255,7 @@ impl Applier {
     }
 
     async fn apply(&mut self, connection: &mut SqliteConnection, job: Job) -> Result<Outcome, sqlx::Error> {
-        let Self { pins, tails } = self;
+        let Self { pins, tails, facts, .. } = self;
         match job {
             Job::MissingChunks(hashes) => {
                 return Ok(Outcome::MissingChunks(chunks::missing(connection, pins, hashes).await?));
@@ -210,17 +268,24 @@ impl Applier {
                 }
             }
             Job::RetainSnapshots(community, keep) => {
-                snapshots::retain(connection, pins, community, keep).await?;
+                snapshots::retain(connection, pins, facts, community, keep).await?;
             }
             Job::DropSnapshots(community, sequences) => {
-                let dropped = snapshots::drop(connection, pins, community, sequences).await?;
+                let dropped = snapshots::drop(connection, pins, facts, community, sequences).await?;
                 return Ok(Outcome::Dropped(dropped));
             }
             Job::PinSnapshot(community, sequence, note) => {
-                return Ok(Outcome::Found(pinned::pin(connection, community, sequence, note).await?));
+                let is_there = snapshots::is_there(connection, community, sequence).await?;
+                if is_there {
+                    self.facts_mut().pins.insert((community, sequence), note);
+                }
+                return Ok(Outcome::Found(is_there));
             }
             Job::UnpinSnapshot(community, sequence) => {
-                return Ok(Outcome::Found(pinned::unpin(connection, community, sequence).await?));
+                if facts.has_pinned(community, sequence) {
+                    self.facts_mut().pins.remove(&(community, sequence));
+                }
+                return Ok(Outcome::Found(snapshots::is_there(connection, community, sequence).await?));
             }
             Job::PutComponent(hash, body) => put_component(connection, hash, body).await?,
             Job::DropComponent(hash) => drop_component(connection, hash).await?,
@@ -234,10 +299,14 @@ impl Applier {
                 history::truncate(connection, tails, community, from).await?;
             }
             Job::RemoveCommunity(community) => {
-                snapshots::forget(connection, pins, community).await?;
+                if facts.pins_of(community).next().is_some() {
+                    self.facts_mut().pins.retain(|(of, _), _| *of != community);
+                }
+                let Self { pins, tails, facts, .. } = self;
+                snapshots::retain(connection, pins, facts, community, 0).await?;
                 history::truncate(connection, tails, community, Sequence(0)).await?;
             }
-            Job::PutFact(name, value) => put_fact(connection, name, value).await?,
+            Job::PutFact(name, value) => drop(self.facts_mut().values.insert(name, value)),
             Job::Flush => {}
         }
         Ok(Outcome::Done)
@@ -260,13 +329,4 @@ async fn put_component(
 async fn drop_component(connection: &mut SqliteConnection, hash: Hash) -> Result<(), sqlx::Error> {
     let query = sqlx::query("DELETE FROM components WHERE hash = ?").bind(hash.0.to_vec());
     query.execute(connection).await.map(drop)
-}
-
-async fn put_fact(connection: &mut SqliteConnection, name: String, value: Bytes) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT OR REPLACE INTO facts (name, value) VALUES (?, ?)")
-        .bind(name)
-        .bind(Vec::from(value))
-        .execute(connection)
-        .await?;
-    Ok(())
 }

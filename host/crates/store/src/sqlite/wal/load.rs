@@ -1,8 +1,10 @@
 //! What `wal.db` holds when it is opened, and whether it can be what was written.
 
 use super::{
-    super::database::{OpenError, id_from_sql, opening, position_from_sql, position_to_sql},
-    mark::Progress,
+    super::{
+        database::{OpenError, id_from_sql, opening, position_from_sql, position_to_sql},
+        mark::Progress,
+    },
     plan::Records,
     segment::{self, LINK_BYTES},
 };

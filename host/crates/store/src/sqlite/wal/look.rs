@@ -1,13 +1,12 @@
 //! The log of a data directory that is only looked at.
 
-use super::{
-    FORMAT, Health, MarkFile, QUEUE_BYTES_MAX, Semaphore, Shared, SqliteWal, load, logs::Logs, mark::Progress,
-};
+use super::{FORMAT, Health, QUEUE_BYTES_MAX, Semaphore, Shared, SqliteWal, load, logs::Logs, mark};
 use crate::{
     port::Wal,
     sqlite::{
         OpenError,
         database::{Format, id_from_sql, opening},
+        mark::Progress,
     },
 };
 use althing_core::ids::CommunityId;
@@ -31,7 +30,7 @@ impl Marked {
 
 /// What is marked in a directory; none where there is no store yet.
 pub(crate) fn marked(directory: &Path) -> Result<Option<Marked>, OpenError> {
-    Ok(MarkFile::look(directory)?.map(Marked))
+    Ok(mark::look(directory)?.map(Marked))
 }
 
 /// The log, as it can be read.

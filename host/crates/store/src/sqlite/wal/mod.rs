@@ -29,8 +29,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use logs::{Found, Logs};
 pub(super) use look::{LogFile, Marked, look, marked};
+use mark::Marker;
 pub(super) use mark::begin as begin_mark;
-use mark::{MarkFile, Marker};
 use plan::{AllRecords, Change, Command, Records, Waiter};
 use sqlx::SqlitePool;
 use std::{
@@ -90,7 +90,7 @@ impl SqliteWal {
     /// Opens `wal.db`, and starts its writer.
     pub(super) async fn open(directory: Arc<Directory>, settings: Settings) -> Result<Self, OpenError> {
         let path = directory.file("wal.db");
-        let mark = MarkFile::open(&directory)?;
+        let mark = mark::open(&directory)?;
         let marked = mark.marked();
         let database = Database::open(&path, &FORMAT, settings.wal_readers, marked.number).await?;
         let Database { mut writer, readers } = database;

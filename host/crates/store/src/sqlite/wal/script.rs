@@ -1,8 +1,10 @@
 //! What a drain comes to in SQL: one transaction, asked for once.
 
 use super::{
-    super::database::{id_to_sql, position_to_sql, rows_sql},
-    mark::Progress,
+    super::{
+        database::{id_to_sql, position_to_sql, rows_sql},
+        mark::Progress,
+    },
     plan::{AllRecords, GroupPlan},
 };
 use crate::port::StoreError;

@@ -1,0 +1,13 @@
+CREATE TABLE pinned_snapshots (
+    community INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (community, sequence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE condemned_chunks (
+    hash BLOB PRIMARY KEY NOT NULL REFERENCES chunks (hash) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+INSERT INTO pinned_snapshots VALUES (7, 5, 'before the vote');
+INSERT INTO condemned_chunks VALUES (X'0505050505050505050505050505050505050505050505050505050505050505');
+PRAGMA user_version = 2;
