@@ -1,4 +1,4 @@
-//! What a failing disk does to what a stopped node has stored: a flipped bit where a snapshot's state begins.
+//! What a failing disk does to what a stopped node has stored: a flipped bit.
 
 use std::{
     fs::{self, OpenOptions},
@@ -9,6 +9,20 @@ use std::{
 /// How the first chunk of every snapshot begins: the chunk's format, and the key under which a community's
 /// header lies (`althing_core::snapshot`, golden vector `chunk`).
 const BEGINNING: &[u8] = b"\x01\x07\x00header";
+
+/// In the first frame of SQLite's WAL: everything behind it is taken for not written.
+pub const FIRST_FRAME: u64 = 32 + 24 + 100;
+
+/// Flips the lowest bit of a byte of a file.
+///
+/// # Panics
+/// When the file is not there, or not that long.
+pub fn flip(file: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(file).expect("the file is there");
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).expect("it is long enough");
+    file.write_all_at(&[byte[0] ^ 1], at).expect("it can be written");
+}
 
 /// Flips a bit of the first chunk of the snapshots of a community that lie in a data directory: of the one
 /// at `sequence`, or of all. How many bits.

@@ -6,31 +6,17 @@ use althing_core::ids::Sequence;
 use althing_tests::{
     cluster::Cluster,
     command::althing,
+    damage::{FIRST_FRAME, flip},
     load::{self, Load},
     programs::add,
     replicas::{actor, nodes},
     wait::{eventually, within},
 };
-use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
-    os::unix::fs::FileExt as _,
-    path::Path,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
 
 const VOTERS: [u64; 3] = [1, 2, 3];
-/// In the first frame of SQLite's WAL: everything behind it is taken for not written.
-const FIRST_FRAME: u64 = 32 + 24 + 100;
 /// Nodes that are not taken back ask for half a minute.
 const TAKING_BACK: Duration = Duration::from_secs(120);
-
-fn flip(file: &Path, at: u64) {
-    let file = OpenOptions::new().read(true).write(true).open(file).expect("the file is there");
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).expect("it is long enough");
-    file.write_all_at(&[byte[0] ^ 1], at).expect("it can be written");
-}
 
 /// The files of a log, but for its mark.
 fn log_of(data: &Path) -> BTreeMap<String, Vec<u8>> {

@@ -47,7 +47,7 @@ async fn bring_back(node: &Node, hosted: Hosted) {
         Err(fault) => {
             let why = refuse::chain(&fault);
             tracing::error!(community = %id, fault = why, "a community could not be started");
-            failed(distrust::begin_if_damaged(node, &hosted).await.unwrap_or(why));
+            failed(distrust::begin_if_lost(node, &hosted).await.unwrap_or(why));
         }
     }
 }

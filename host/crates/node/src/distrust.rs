@@ -1,5 +1,5 @@
 //! Distrust: the replicas of this node that must never run again, because the disk has lost what they had
-//! promised (promise P13).
+//! promised (promise P13), or what they would begin with.
 //!
 //! Remembered before anything is done about it. A replica that is distrusted is not started; this node
 //! asks for a fresh one in its place, as `althing member rebuild` would, again and again until it has
@@ -10,14 +10,14 @@ use crate::{
     community::Hosted,
     directory::{record::CommunityRecord, view::DirectoryView},
     node::Node,
-    presence, refuse,
+    presence, refuse, snapshots,
 };
 use althing_core::{
     codec,
     ids::{CommunityId, ReplicaId, Sequence},
     refusal::Refusal,
 };
-use althing_store::port::{Archive, StoreError, Wal};
+use althing_store::port::{Archive, Store, StoreError, Wal};
 use futures::StreamExt as _;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -89,7 +89,7 @@ impl Distrust {
 }
 
 /// What is damaged in a log, if anything is. Reads all of it.
-pub(crate) async fn damage(wal: &dyn Wal, community: CommunityId) -> Option<String> {
+async fn damage(wal: &dyn Wal, community: CommunityId) -> Option<String> {
     let found = |error| match error {
         StoreError::Damaged { what } => Some(what),
         StoreError::Io { .. } | StoreError::MissingChunk { .. } | StoreError::Closed => None,
@@ -107,12 +107,24 @@ pub(crate) async fn damage(wal: &dyn Wal, community: CommunityId) -> Option<Stri
     None
 }
 
-/// A replica that cannot go on because its log is damaged cannot mend itself either: it is distrusted. Says
+/// Why a replica cannot begin with what is here, and nobody could give it what it lacks: its log is damaged, or
+/// begins behind every snapshot, as when the archive has lost the last ones.
+pub(crate) async fn loss(store: &Store, community: CommunityId) -> Option<String> {
+    if let Some(damage) = damage(&*store.wal, community).await {
+        return Some(format!("its log is damaged ({damage})"));
+    }
+    let (purged, _) = store.wal.state(community).await.ok()?.purged?;
+    let snapshots = snapshots::stored(&*store.archive, community).await.ok()?;
+    let is_reached = snapshots.iter().any(|record| record.log_index >= purged);
+    let why = || format!("its log begins after entry {purged}, and no snapshot here reaches up to that");
+    (!is_reached).then(why)
+}
+
+/// A replica that cannot go on because of what it has lost cannot mend itself either: it is distrusted. Says
 /// why, if so.
-pub(crate) async fn begin_if_damaged(node: &Node, hosted: &Hosted) -> Option<String> {
+pub(crate) async fn begin_if_lost(node: &Node, hosted: &Hosted) -> Option<String> {
     let (community, replica) = (hosted.community, hosted.replica);
-    let damage = damage(&*node.shared().store.wal, community).await?;
-    let why = format!("its log is damaged ({damage})");
+    let why = loss(&node.shared().store, community).await?;
     tracing::error!(%community, %replica, why, "a replica cannot go on: a fresh one is to take its place");
     if let Err(refusal) = node.begin_distrust(hosted, why.clone()).await {
         tracing::error!(%community, %refusal, "a distrust could not be remembered");
@@ -132,7 +144,7 @@ pub(crate) async fn run(node: Node) {
             news = (known, now);
         }
         notice_replaced(&node, is_quiet).await;
-        notice_damage(&node, &mut looked_at).await;
+        notice_loss(&node, &mut looked_at).await;
         let distrusted = node.distrust().replicas.clone();
         if distrusted.is_empty() || !node.may_follow_directory() {
             continue;
@@ -169,13 +181,13 @@ async fn notice_replaced(node: &Node, is_quiet: bool) {
     system.set_quarantined(format!("{why}: start the node again, and it comes back"));
 }
 
-/// Looks, once for each, through the logs of replicas that ran and have stopped by a fault.
-async fn notice_damage(node: &Node, looked_at: &mut BTreeSet<(CommunityId, ReplicaId)>) {
+/// Looks, once for each, at what is stored of replicas that ran and have stopped by a fault.
+async fn notice_loss(node: &Node, looked_at: &mut BTreeSet<(CommunityId, ReplicaId)>) {
     let running: Vec<_> = node.communities().values().cloned().collect();
     let stopped = running.iter().filter(|here| !here.is_quarantined() && here.status().fault.is_some());
     for here in stopped {
         if looked_at.insert((here.id(), here.hosted.replica)) {
-            begin_if_damaged(node, &here.hosted).await;
+            begin_if_lost(node, &here.hosted).await;
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     community::{Hosted, Shared},
     execute::Sources,
     refuse,
-    snapshots::{NotRestored, restore, storage},
+    snapshots::{NotRestored, restore, storage, stored},
 };
 use althing_consensus::port::AppliedState;
 use althing_core::{ids::CommunityId, machine::Machine, program::Fault, snapshot::Manifest};
@@ -46,7 +46,7 @@ pub(crate) async fn begin(
 ) -> Result<(Machine, AppliedState), Fault> {
     let id = hosted.community;
     let founding = || (Machine::new(id, hosted.founding_policy.clone()), AppliedState::default());
-    let records = shared.store.archive.snapshots(id).await.map_err(|error| storage("snapshots", error))?;
+    let records = stored(&*shared.store.archive, id).await.map_err(|error| storage("snapshots", error))?;
     let log = shared.store.wal.state(id).await.map_err(|error| storage("the log", error))?;
     let purged = log.purged.map(|(index, _)| index);
     let start = Start { shared, id, sources, records, purged };

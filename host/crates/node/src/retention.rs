@@ -4,6 +4,7 @@
 //! the log from there on. What else stays is the community's policy: a number, an age by the community's
 //! own clock, and whatever is pinned here.
 
+use crate::snapshots;
 use althing_core::{
     ids::{CommunityId, Sequence},
     policy::RetentionPolicy,
@@ -72,10 +73,8 @@ pub(crate) async fn falls_back_to(
     if needed(policy) < 2 {
         return Ok(u64::MAX);
     }
-    let damaged = archive.damaged_snapshots(community).await?;
-    let records = archive.snapshots(community).await?;
-    let mut whole = records.iter().filter(|record| !damaged.contains_key(&record.sequence));
-    Ok(whole.nth(1).map_or(0, |record| record.log_index))
+    let whole = snapshots::whole(archive, community).await?;
+    Ok(whole.get(1).map_or(0, |(_, manifest)| manifest.log_index))
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ impl Scrubber {
         let records = self.archive.snapshots(community).await?;
         let mut is_damaged = false;
         for record in records {
-            if Manifest::decode(&record.manifest).is_err() {
+            if Manifest::decode(&record.manifest).is_err() || snapshots::is_another(&record, community) {
                 self.found("manifest", &format_args!("{} of community {community}", record.sequence));
                 is_damaged = true;
             }

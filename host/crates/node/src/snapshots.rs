@@ -132,6 +132,34 @@ pub(crate) fn applied(manifest: &Manifest) -> Result<AppliedState, Fault> {
     Ok(AppliedState { position: record.position, membership })
 }
 
+/// The snapshots that are stored, newest first, but for those of which the store says something else than
+/// their manifests: they have a hash, what is written beside them has none, and the log is purged by it.
+///
+/// # Errors
+/// When storage fails.
+pub(crate) async fn stored(
+    archive: &dyn Archive,
+    community: CommunityId,
+) -> Result<Vec<SnapshotRecord>, StoreError> {
+    let mut records = archive.snapshots(community).await?;
+    records.retain(|record| {
+        // One that cannot be read is told by whoever wants to restore it.
+        let is_another = is_another(record, community);
+        if is_another {
+            tracing::error!(%community, sequence = %record.sequence, "a snapshot is not the one that the archive says: it counts as none");
+        }
+        !is_another
+    });
+    Ok(records)
+}
+
+/// Whether a record's manifest can be read, and is of something else than the record says.
+pub(crate) fn is_another(record: &SnapshotRecord, community: CommunityId) -> bool {
+    let said = (community, record.sequence, record.log_index);
+    let manifest = Manifest::decode(&record.manifest);
+    manifest.is_ok_and(|manifest| (manifest.community, manifest.sequence, manifest.log_index) != said)
+}
+
 /// The newest snapshot that is whole, as far as is known.
 ///
 /// # Errors
@@ -140,13 +168,22 @@ pub(crate) async fn newest(
     archive: &dyn Archive,
     community: CommunityId,
 ) -> Result<Option<(SnapshotRecord, Manifest)>, StoreError> {
+    Ok(whole(archive, community).await?.into_iter().next())
+}
+
+/// The snapshots that are whole, as far as is known, newest first.
+///
+/// # Errors
+/// When storage fails.
+pub(crate) async fn whole(
+    archive: &dyn Archive,
+    community: CommunityId,
+) -> Result<Vec<(SnapshotRecord, Manifest)>, StoreError> {
     let damaged = archive.damaged_snapshots(community).await?;
-    let records = archive.snapshots(community).await?.into_iter();
-    let mut whole = records.filter(|record| !damaged.contains_key(&record.sequence));
-    Ok(whole.find_map(|record| {
-        let manifest = Manifest::decode(&record.manifest).ok()?;
-        Some((record, manifest))
-    }))
+    let records = stored(archive, community).await?.into_iter();
+    let whole = records.filter(|record| !damaged.contains_key(&record.sequence));
+    let read = |record: SnapshotRecord| Some((Manifest::decode(&record.manifest).ok()?, record));
+    Ok(whole.filter_map(read).map(|(manifest, record)| (record, manifest)).collect())
 }
 
 /// Why a snapshot was not restored.

@@ -134,7 +134,7 @@ impl From<StoreError> for StrandedError {
 
 impl Identity {
     /// Why this node's replica of the system community must not run, if it must not: it was
-    /// quarantined, it is distrusted, or its log is damaged.
+    /// quarantined, it is distrusted, or it has lost what it would begin with.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -149,8 +149,8 @@ impl Identity {
         {
             return Ok(Some(found.why.clone()));
         }
-        let damage = distrust::damage(&*store.wal, CommunityId::SYSTEM).await;
-        Ok(damage.map(|what| format!("the log of the system community here is damaged ({what})")))
+        let loss = distrust::loss(store, CommunityId::SYSTEM).await;
+        Ok(loss.map(|what| format!("the replica of the system community here cannot begin: {what}")))
     }
 
     /// Comes back, as who the node was and with a fresh replica of the system community: who it is now.

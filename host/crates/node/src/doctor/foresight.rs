@@ -26,7 +26,8 @@ pub enum Foresight {
         /// Why.
         why: String,
     },
-    /// Its log cannot be used: a fresh replica takes its place, if the others have a quorum.
+    /// Its log cannot be used, or begins behind every snapshot: a fresh replica takes its place, if the others have a
+    /// quorum.
     ComesBackFresh {
         /// Why.
         why: String,
@@ -119,10 +120,13 @@ impl Foresight {
         }
         match (stored.snapshots.first(), purged, stored.last) {
             (Some(_), None, Some(_)) => stored.restores(None, passed_over, 0),
-            (Some(newest), ..) => Self::Cannot { why: unusable(newest, passed_over.len(), purged) },
+            (Some(newest), ..) if stored.is_reached() => {
+                Self::Cannot { why: unusable(newest, passed_over.len(), purged) }
+            }
+            (Some(newest), ..) => Self::ComesBackFresh { why: unusable(newest, passed_over.len(), purged) },
             (None, Some(purged), _) => {
                 let why = format!("there is no snapshot, and its log begins only after entry {purged}");
-                Self::Cannot { why }
+                Self::ComesBackFresh { why }
             }
             (None, None, None) => Self::Begins,
             (None, None, Some(_)) => stored.restores(None, passed_over, 0),
@@ -131,6 +135,12 @@ impl Foresight {
 }
 
 impl Stored {
+    /// Whether the log reaches down to a snapshot: peers may have what that lacks.
+    fn is_reached(&self) -> bool {
+        let purged = self.purged.unwrap_or(0);
+        self.snapshots.iter().any(|snapshot| snapshot.log_index >= purged)
+    }
+
     /// What comes of executing the log from an entry on. Below that, a start reads the first entry and the
     /// last, and, in a log of several terms, others in search of where those began.
     fn restores(&self, snapshot: Option<Sequence>, passed_over: Vec<Sequence>, from: u64) -> Foresight {
@@ -344,7 +354,7 @@ mod tests {
         let damaged = stored(vec![snapshot(5, 6, Some("damaged"))], None, Some(7));
         assert!(said(&damaged).contains("begins at its log's first entry, executes 8 log entries"));
         let purged = Foresight::of(&stored(Vec::new(), Some(3), Some(7)));
-        assert!(matches!(purged, Foresight::Cannot { .. }));
+        assert!(matches!(purged, Foresight::ComesBackFresh { .. }));
     }
 
     #[test]

@@ -261,3 +261,20 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn the_log_is_not_purged_by_what_is_written_beside_a_snapshot_and_is_not_in_it() {
+    block_on(async {
+        let archive = Store::memory().archive;
+        for sequence in [1, 2, 3] {
+            put(&*archive, &[sequence as u8]).await;
+            keep(&*archive, &manifest(A, sequence, 0, &[sequence as u8]), &policy(9, 0)).await.unwrap();
+        }
+        let mut records = archive.snapshots(A).await.unwrap();
+        let mut middle = records.remove(1);
+        // A bit of the number that the archive has beside the manifest has flipped.
+        middle.log_index ^= 1 << 30;
+        archive.put_snapshot(A, middle, vec![chunk(2).0.hash]).await.unwrap();
+        assert_eq!(falls_back_to(&*archive, A, &policy(9, 0)).await.unwrap(), 10, "it counts as none");
+    });
+}
