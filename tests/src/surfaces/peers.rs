@@ -1,11 +1,8 @@
 //! What another node, or something that says it is one, asks: any method, any body, of any community. A node answers
 //! or refuses; it stays what it was.
 
-use super::pieces;
-use crate::{
-    components::component,
-    simulated::{COMMUNITY, simulate},
-};
+use super::{pieces, values};
+use crate::simulated::{COMMUNITY, simulate};
 use althing_consensus::peers::PeerError;
 use althing_core::{
     codec,
@@ -51,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ITEMS_MAX: usize = 8;
 
 pub(super) fn take(bytes: &[u8]) {
-    simulate(1, 1, counter(), async |cluster| {
+    simulate(1, 1, guest(), async |cluster| {
         let node = cluster.node(1);
         for piece in pieces::split(bytes) {
             ask(&node, piece).await;
@@ -60,10 +57,10 @@ pub(super) fn take(bytes: &[u8]) {
     });
 }
 
-/// What communities run.
-pub(super) fn counter() -> &'static Bytes {
-    static COUNTER: OnceLock<Bytes> = OnceLock::new();
-    COUNTER.get_or_init(|| component("counter"))
+/// What the community runs: the guest that does as it is told.
+pub(super) fn guest() -> &'static Bytes {
+    static GUEST: OnceLock<Bytes> = OnceLock::new();
+    GUEST.get_or_init(|| values::component().into())
 }
 
 /// A piece: which method, about which community, from which node, and the body.
