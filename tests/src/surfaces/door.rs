@@ -96,12 +96,13 @@ async fn knock(services: &Services, runtime: &Runtime, piece: &[u8]) -> Option<S
         Some((service, method)) => call(&format!("/{service}/{method}"), pieces::split(body)),
         None => page(body),
     }?;
-    let answered = async {
-        let response = services.routes.clone().oneshot(request).await;
-        judge(response.unwrap_or_else(|never: Infallible| match never {})).await
-    };
     // Who subscribes waits for news; that is no wrong answer.
-    runtime.timeout(PATIENCE, answered).await?
+    runtime.timeout(PATIENCE, asked(services, request)).await?
+}
+
+async fn asked(services: &Services, request: Request<tonic::body::Body>) -> Option<String> {
+    let response = services.routes.clone().oneshot(request).await;
+    judge(response.unwrap_or_else(|never: Infallible| match never {})).await
 }
 
 /// A call: its messages, each in its frame.
@@ -112,11 +113,16 @@ fn call<'a>(path: &str, messages: impl IntoIterator<Item = &'a [u8]>) -> Option<
         framed.put_u32(message.len() as u32);
         framed.put_slice(message);
     }
+    framed_call(path, framed.freeze())
+}
+
+/// A call with these bytes, which may be no frames.
+fn framed_call(path: &str, framed: Bytes) -> Option<Request<tonic::body::Body>> {
     let request = Request::post(path)
         .version(Version::HTTP_2)
         .header("content-type", "application/grpc")
         .header("te", "trailers");
-    request.body(tonic::body::Body::new(Once(Some(framed.freeze())))).ok()
+    request.body(tonic::body::Body::new(Once(Some(framed)))).ok()
 }
 
 /// A page, of any path that can be one.
@@ -182,5 +188,18 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    fn a_call_without_a_whole_message_is_the_callers_mistake() {
+        simulate(1, 1, guest(), async |cluster| {
+            let services = services(cluster.node(1), Arc::new(Believing)).await.expect("it can be served");
+            // Nothing, half a frame, one that is compressed without saying how, one that is none.
+            for framed in [&[][..], &[0, 0, 0, 0, 9, 1], &[1, 0, 0, 0, 0], &[7, 0, 0, 0, 0]] {
+                let call = framed_call("/althing.v1.Admin/Status", Bytes::copy_from_slice(framed));
+                let status = asked(&services, call.expect("it is a request")).await;
+                assert_eq!(status.as_deref(), Some("3"), "{framed:?}");
+            }
+        });
     }
 }
