@@ -1,11 +1,11 @@
 //! `cargo xtask fuzz`: looks for bytes that break what takes bytes from outside.
 //!
-//! Each surface in its turn, or some at a time, guided by coverage, beginning with its corpus. Needs a nightly
-//! compiler; installs `cargo-fuzz` beside what is built. What was found lies under `target/fuzz/`, and says how to
-//! try it again. The corpora are tried by `cargo xtask test` too, with the stable compiler.
+//! Each surface in its turn, or some at a time, guided by coverage, beginning with its corpus. Installs `cargo-fuzz`
+//! beside what is built. The fuzzer is built with a nightly compiler if rustup has one, and otherwise with the pinned
+//! stable one and `RUSTC_BOOTSTRAP=1`, which is said; nothing else is ever built so. What was found lies under
+//! `target/fuzz/found/`. The corpora are tried by `cargo xtask test` too.
 
 use crate::{
-    reducers,
     steps::{self, seconds},
     workspace::Workspace,
 };
@@ -43,7 +43,6 @@ pub(crate) struct Arguments {
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let workspace = Workspace::load()?;
-    reducers::build_all(&workspace)?;
     let bench = Bench::set_up(&workspace)?;
     let surfaces = bench.surfaces(&arguments.surfaces)?;
     let mut waiting: Vec<&String> = surfaces.iter().rev().collect();
@@ -88,24 +87,10 @@ impl Bench {
                 steps::cargo(workspace, install).arg(&tools),
             )?;
         }
-        let mut build = Command::new("cargo");
-        build.current_dir(&root).env("PATH", path_with(&tools.join("bin"))?);
-        build.args([
-            "+nightly",
-            "fuzz",
-            "build",
-            "surface",
-            "--fuzz-dir",
-            "tests/fuzz",
-            "--sanitizer",
-            "none",
-        ]);
-        build.arg("--target-dir").arg(&target);
-        // This one's own compiler must not stand in the way of the other.
-        for inherited in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_TARGET_DIR"] {
-            build.env_remove(inherited);
-        }
-        steps::run("building the fuzzer (needs `rustup toolchain install nightly`)", &mut build)?;
+        steps::run(
+            "building the fuzzer",
+            build(&root, &target, has_nightly()).env("PATH", path_with(&tools.join("bin"))?),
+        )?;
         let fuzzer = find(&target, "surface").context("the fuzzer was built, and is not there")?;
         Ok(Self { root, target, fuzzer })
     }
@@ -145,6 +130,48 @@ impl Bench {
         let child = fuzzer.spawn().with_context(|| format!("starting {}", self.fuzzer.display()))?;
         Ok(Trial { surface, child, log, found, began: Instant::now() })
     }
+}
+
+/// What builds the fuzzer.
+fn build(root: &Path, target: &Path, with_nightly: bool) -> Command {
+    let mut build = Command::new("cargo");
+    build.current_dir(root);
+    // This one's own compiler must not stand in the way of the other.
+    for inherited in ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_TARGET_DIR"] {
+        build.env_remove(inherited);
+    }
+    if with_nightly {
+        build.arg("+nightly");
+    } else {
+        eprintln!(
+            "\n   rustup has no nightly compiler: the fuzzer is built with the pinned stable one and RUSTC_BOOTSTRAP=1"
+        );
+        build.env("RUSTC_BOOTSTRAP", "1");
+    }
+    build.args([
+        "fuzz",
+        "build",
+        "surface",
+        "--fuzz-dir",
+        "tests/fuzz",
+        "--sanitizer",
+        "none",
+        "--target-dir",
+    ]);
+    build.arg(target);
+    build
+}
+
+/// Whether rustup has what `cargo +nightly` asks for.
+fn has_nightly() -> bool {
+    let listed = Command::new("rustup").args(["toolchain", "list"]).stderr(Stdio::null()).output();
+    listed.is_ok_and(|listed| lists_nightly(&String::from_utf8_lossy(&listed.stdout)))
+}
+
+/// Whether `rustup toolchain list` names a nightly compiler; one of a certain day is another toolchain.
+fn lists_nightly(listed: &str) -> bool {
+    let mut hosts = listed.lines().filter_map(|line| line.strip_prefix("nightly-"));
+    hosts.any(|host| !host.starts_with(|first: char| first.is_ascii_digit()))
 }
 
 /// One surface, being tried.
@@ -214,12 +241,35 @@ fn find(folder: &Path, name: &str) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::stat;
+    use super::{build, lists_nightly, stat};
+    use std::{ffi::OsStr, path::Path};
 
     #[test]
     fn the_fuzzers_last_words_are_read() {
         let line = "stat::number_of_executed_units: 4711";
         assert_eq!(stat(line, "stat::number_of_executed_units:"), Some(4711));
         assert_eq!(stat(line, "stat::new_units_added:"), None);
+    }
+
+    #[test]
+    fn a_nightly_of_a_certain_day_is_not_what_is_asked_for() {
+        assert!(lists_nightly(
+            "stable-x86_64-unknown-linux-gnu (default)\nnightly-x86_64-unknown-linux-gnu\n"
+        ));
+        assert!(!lists_nightly(
+            "stable-x86_64-unknown-linux-gnu\nnightly-2026-01-01-x86_64-unknown-linux-gnu\n"
+        ));
+        assert!(!lists_nightly("1.95.0-x86_64-unknown-linux-gnu (active)\n"));
+    }
+
+    #[test]
+    fn without_a_nightly_compiler_the_pinned_one_is_let_loose() {
+        let pinned = build(Path::new("."), Path::new("target"), false);
+        assert!(!pinned.get_args().any(|argument| argument == "+nightly"), "{pinned:?}");
+        let bootstrap = (OsStr::new("RUSTC_BOOTSTRAP"), Some(OsStr::new("1")));
+        assert!(pinned.get_envs().any(|set| set == bootstrap), "{pinned:?}");
+        let nightly = build(Path::new("."), Path::new("target"), true);
+        assert_eq!(nightly.get_args().next(), Some(OsStr::new("+nightly")));
+        assert!(!nightly.get_envs().any(|set| set == bootstrap), "{nightly:?}");
     }
 }

@@ -39,7 +39,7 @@ enum Verb {
     Check,
     /// Repairs what can be repaired without thinking: formatting and simple lints.
     Fix,
-    /// Looks for bytes that break what takes bytes from outside. Needs a nightly compiler.
+    /// Looks for bytes that break what takes bytes from outside.
     Fuzz(fuzz::Arguments),
     /// Every call by which a store changes a file, made to fail, or to be the last one.
     Nth(programme::Arguments),

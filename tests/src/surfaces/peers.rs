@@ -1,11 +1,8 @@
 //! What another node, or something that says it is one, asks: any method, any body, of any community. A node answers
 //! or refuses; it stays what it was.
 
-use super::pieces;
-use crate::{
-    components::component,
-    simulated::{COMMUNITY, simulate},
-};
+use super::{pieces, values};
+use crate::simulated::{COMMUNITY, simulate};
 use althing_consensus::peers::PeerError;
 use althing_core::{
     codec,
@@ -51,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const ITEMS_MAX: usize = 8;
 
 pub(super) fn take(bytes: &[u8]) {
-    simulate(1, 1, counter(), async |cluster| {
+    simulate(1, 1, guest(), async |cluster| {
         let node = cluster.node(1);
         for piece in pieces::split(bytes) {
             ask(&node, piece).await;
@@ -60,10 +57,10 @@ pub(super) fn take(bytes: &[u8]) {
     });
 }
 
-/// What communities run.
-pub(super) fn counter() -> &'static Bytes {
-    static COUNTER: OnceLock<Bytes> = OnceLock::new();
-    COUNTER.get_or_init(|| component("counter"))
+/// What the community runs: the guest that does as it is told.
+pub(super) fn guest() -> &'static Bytes {
+    static GUEST: OnceLock<Bytes> = OnceLock::new();
+    GUEST.get_or_init(|| values::component().into())
 }
 
 /// A piece: which method, about which community, from which node, and the body.
@@ -105,11 +102,48 @@ pub(super) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     // The same as a leader: nothing before, no entries, nothing committed.
     let append =
         codec::encode(&(1_u64, ((900_u64, 9_u64, true), None::<u64>, Vec::<u64>::new(), None::<u64>)));
+    // What no leader says: before it leads, in the last term, with a gap, with what it cannot have.
+    let claims = [
+        codec::encode(&(1_u64, ((901_u64, 9_u64, false), None::<u64>, Vec::<u64>::new(), None::<u64>))),
+        codec::encode(&(1_u64, ((u64::MAX, 9_u64, true), None::<u64>, Vec::<u64>::new(), None::<u64>))),
+        codec::encode(&(
+            1_u64,
+            ((901_u64, 9_u64, true), None::<u64>, vec![((901_u64, 9_u64, 5_u64), 0_u8)], 0_u8),
+        )),
+        codec::encode(&(1_u64, ((901_u64, 9_u64, true), Some((902_u64, 9_u64, u64::MAX)), 0_u8, 0_u8))),
+    ];
+    let claims = claims.map(|claim| piece("raft/append", 1, &claim));
     vec![
+        ("nonsense", pieces::join(&claims)),
         ("each", pieces::join(&each)),
         ("history", pieces::join(&[piece("node/history", 1, &read), piece("node/scan", 1, &numbers)])),
         ("join", pieces::join(&[piece("node/join", 0, &join)])),
         ("vote", pieces::join(&[piece("raft/pre-vote", 1, &vote), piece("raft/vote", 1, &vote)])),
         ("append", pieces::join(&[piece("raft/append", 1, &append), piece("node/barrier", 1, &nothing)])),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the first piece of a seed is answered with.
+    fn answered(name: &str) -> Result<Bytes, PeerError> {
+        let (_, seed) = seeds().into_iter().find(|(seed, _)| *seed == name).expect("there is such a seed");
+        let piece = pieces::split(&seed).next().expect("it has pieces").to_vec();
+        let body = Bytes::copy_from_slice(&piece[3..]);
+        let method = METHODS[usize::from(piece[0])];
+        simulate(1, 1, guest(), async |cluster| {
+            let handler = cluster.node(1).consensus_handler();
+            handler.call(NodeId(2), CommunityId(1), method, body).await
+        })
+    }
+
+    #[test]
+    fn the_seeds_speak_to_a_replica_that_is_there() {
+        assert!(answered("vote").is_ok());
+        assert!(answered("append").is_ok());
+        let refused = answered("nonsense").expect_err("no leader says so").to_string();
+        assert!(refused.contains("only leaders"), "{refused}");
+    }
 }

@@ -12,6 +12,7 @@ use althing_core::{
     program::{Fault, Program, Programs},
     state::State,
     time::Timestamp,
+    transition::Transition,
 };
 use althing_engine::{Engine, EngineOptions, thread::on_guest_thread};
 use bytes::Bytes;
@@ -61,11 +62,16 @@ pub(super) fn operation(number: u64, payload: Bytes) -> Command {
 
 /// A community that runs the guest, with a session.
 pub(super) fn lived() -> Machine {
-    Machine::restore(begun().clone()).expect("it was a community")
+    Machine::restore(begun().0.clone()).expect("it was a community")
 }
 
-fn begun() -> &'static State {
-    static BEGUN: OnceLock<State> = OnceLock::new();
+/// What happened to it.
+pub(super) fn history() -> Vec<Transition> {
+    begun().1.clone()
+}
+
+fn begun() -> &'static (State, Vec<Transition>) {
+    static BEGUN: OnceLock<(State, Vec<Transition>)> = OnceLock::new();
     BEGUN.get_or_init(|| {
         let mut machine = Machine::new(CommunityId(7), Policy::default());
         let program = ProgramManifest {
@@ -83,7 +89,7 @@ fn begun() -> &'static State {
         let applied = machine.apply(&batch, &mut programs()).expect("nothing is wrong here");
         assert_eq!(applied.transitions.len(), 2, "{applied:?}");
         assert!(machine.program_manifest().is_some(), "{applied:?}");
-        machine.state().clone()
+        (machine.state().clone(), applied.transitions)
     })
 }
 
@@ -141,12 +147,18 @@ fn payload(calls: &[(u8, [u32; 6])], returned: [u32; 5]) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    // Some texts of the guest's own: "values", "1.0", "true".
-    let (values, version) = ([512, 6], [518, 3]);
-    let [at, len] = values;
-    let [other, other_len] = version;
-    let calls = [
+/// A payload that makes every call once.
+pub(super) fn calls() -> Vec<u8> {
+    payload(&CALLS, ACCEPTED)
+}
+
+/// Some texts of the guest's own: "values", "1.0".
+const VALUES: [u32; 2] = [512, 6];
+const VERSION: [u32; 2] = [518, 3];
+/// Every call, with arguments that are in order.
+const CALLS: [(u8, [u32; 6]); 8] = {
+    let ([at, len], [other, other_len]) = (VALUES, VERSION);
+    [
         (1, [at, len, other, other_len, 0, 0]),
         (0, [at, len, 2048, 0, 0, 0]),
         (3, [at, len, 0, 0, 0, 9]),
@@ -155,8 +167,14 @@ pub(super) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         (6, [at, len, 0, 0, 0, 0]),
         (7, [1, at, len, 0, 0, 0]),
         (2, [at, len, 0, 0, 0, 0]),
-    ];
-    let accepted = [0, at, len, 0, 0];
+    ]
+};
+/// An acceptance with a result.
+const ACCEPTED: [u32; 5] = [0, VALUES[0], VALUES[1], 0, 0];
+
+pub(super) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let (calls, accepted) = (CALLS, ACCEPTED);
+    let ([at, len], [other, other_len]) = (VALUES, VERSION);
     let rejected = [1, at, len, other, other_len];
     let wild = [(0, [u32::MAX, 9, 2048, 0, 0, 0])];
     let row = |payloads: &[Vec<u8>]| pieces::join(payloads);

@@ -62,7 +62,7 @@ impl Machine {
     /// first batch that needs it.
     ///
     /// # Errors
-    /// When the state's system records are missing or damaged.
+    /// When the state's system records are missing or damaged, or do not go together.
     pub fn restore(state: State) -> Result<Self, BadState> {
         Ok(Self { view: View::restore(state)?, program: None })
     }

@@ -30,6 +30,12 @@ pub enum BadState {
         #[source]
         source: DecodeError,
     },
+    /// Records that say the same in two places do not.
+    #[error("the records of a {of} are at odds with each other: restore the state from a snapshot")]
+    AtOdds {
+        /// Of what.
+        of: &'static str,
+    },
 }
 
 impl From<BadState> for Fault {
@@ -89,4 +95,18 @@ pub(crate) fn number(record: &'static str, part: &[u8]) -> Result<u64, BadState>
         Some(bytes) => Ok(u64::from_be_bytes(*bytes)),
         None => Err(BadState::Unreadable { record, source: DecodeError::Damaged("short key".into()) }),
     }
+}
+
+/// A part of a key that is these numbers and nothing else.
+pub(crate) fn numbers<const N: usize>(record: &'static str, part: &[u8]) -> Result<[u64; N], BadState> {
+    let mut numbers = [0; N];
+    let (parts, rest) = part.as_chunks();
+    if parts.len() != N || !rest.is_empty() {
+        let source = DecodeError::Damaged("a key of another length".into());
+        return Err(BadState::Unreadable { record, source });
+    }
+    for (number, part) in numbers.iter_mut().zip(parts) {
+        *number = u64::from_be_bytes(*part);
+    }
+    Ok(numbers)
 }

@@ -9,7 +9,7 @@
 
 use crate::{
     batch::Operation,
-    ids::{Hash, OperationNumber, SessionId},
+    ids::{Hash, OperationNumber, Sequence, SessionId},
     limits,
     records::{self, BadState},
     state::{Keyspace, State},
@@ -17,6 +17,7 @@ use crate::{
     transition::{NotExecuted, Receipt},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Followed by the session; holds a [`Session`].
 const SESSION: &[u8] = b"session/id/";
@@ -82,6 +83,41 @@ impl Session {
     fn has_expired(&self, bounds: &Bounds) -> bool {
         self.last_used.plus_millis(bounds.ttl_millis) <= bounds.now
     }
+}
+
+/// How many sessions are open in a state that may be anybody's, the last transition of which is `last`.
+///
+/// # Errors
+/// When records of a session cannot be read or do not go together: it would not be answered rightly, or
+/// never expire.
+pub(crate) fn count(state: &State, last: Sequence) -> Result<u64, BadState> {
+    const AT_ODDS: BadState = BadState::AtOdds { of: "session" };
+    // Of each session, how many answers are kept, and how many marks say when to look at it.
+    let mut found: BTreeMap<SessionId, (Session, u64, u64)> = BTreeMap::new();
+    for rest in records::with_prefix(state, SESSION) {
+        let [id] = records::numbers("session/id", &rest)?;
+        let session = Session::read(state, SessionId(id))?.filter(|_| id <= last.0).ok_or(AT_ODDS)?;
+        found.insert(SessionId(id), (session, 0, 0));
+    }
+    for rest in records::with_prefix(state, ANSWER) {
+        let [id, number] = records::numbers("session/answer", &rest)?;
+        let (session, answers, _) = found.get_mut(&SessionId(id)).ok_or(AT_ODDS)?;
+        let number = OperationNumber(number);
+        if read_answer(state, SessionId(id), number)?.is_none() || number <= session.acknowledged {
+            return Err(AT_ODDS);
+        }
+        *answers += 1;
+    }
+    for rest in records::with_prefix(state, LOOK_AT) {
+        let [at, id] = records::numbers("session/look", &rest)?;
+        let (session, _, marks) = found.get_mut(&SessionId(id)).ok_or(AT_ODDS)?;
+        if Timestamp::from_bits(at) > session.last_used {
+            return Err(AT_ODDS);
+        }
+        *marks += 1;
+    }
+    let fits = |(session, answers, marks): &(Session, u64, u64)| session.answers == *answers && *marks == 1;
+    if found.values().all(fits) { Ok(found.len() as u64) } else { Err(AT_ODDS) }
 }
 
 /// Opens a session.

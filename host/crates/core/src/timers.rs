@@ -33,6 +33,22 @@ pub fn get(state: &State, id: &[u8]) -> Result<Option<TimerSet>, BadState> {
     records::get(state, "timer/id", &by_id(id))
 }
 
+/// How many timers are set in a state that may be anybody's.
+///
+/// # Errors
+/// When a timer's two records do not go together: it would never fire, or never be gone.
+pub(crate) fn count(state: &State) -> Result<u64, BadState> {
+    const AT_ODDS: BadState = BadState::AtOdds { of: "timer" };
+    let mut timers = 0;
+    for id in records::with_prefix(state, BY_ID) {
+        let set = get(state, &id)?.ok_or(AT_ODDS)?;
+        state.get(Keyspace::System, &by_time(set.at, &id)).ok_or(AT_ODDS)?;
+        timers += 1;
+    }
+    let marks = records::with_prefix(state, BY_TIME).count() as u64;
+    if marks == timers { Ok(timers) } else { Err(AT_ODDS) }
+}
+
 /// When the next timer is due.
 #[must_use]
 pub fn next(state: &State) -> Option<Timestamp> {

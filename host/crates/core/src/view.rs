@@ -11,6 +11,7 @@ use crate::{
     policy::Policy,
     program::Context,
     records::BadState,
+    sessions,
     state::State,
     time::Timestamp,
     timers,
@@ -37,14 +38,25 @@ impl View {
         Self { state, header, policy: Arc::new(policy), program: None }
     }
 
-    /// The community that a state holds.
+    /// The community that a state holds. The state may be anybody's: what executes on it relies on what its
+    /// records count, so they are counted here.
     ///
     /// # Errors
-    /// When its system records are missing or damaged.
+    /// When its system records are missing or damaged, or do not go together.
     pub fn restore(state: State) -> Result<Self, BadState> {
         let header = Header::read(&state)?;
         let policy = Arc::new(header::read_policy(&state)?);
         let program = header::read_program(&state)?.map(Arc::new);
+        header::read_programs(&state)?;
+        if timers::count(&state)? != header.timers {
+            return Err(BadState::AtOdds { of: "timer" });
+        }
+        if sessions::count(&state, header.sequence)? != header.sessions {
+            return Err(BadState::AtOdds { of: "session" });
+        }
+        if header.timers > 0 && program.is_none() {
+            return Err(BadState::Missing { record: "program" });
+        }
         Ok(Self { state, header, policy, program })
     }
 

@@ -5,6 +5,7 @@
 
 use super::{
     records::{EntryRecord, LogIdRecord, StoredMembershipRecord, VoteRecord},
+    sound::Statement,
     types::{Entry, Leader, LogId, StoredMembership, Types, Vote},
 };
 use crate::port::Member;
@@ -244,34 +245,61 @@ impl SnapshotMessage {
 /// An offered snapshot: by whom, of what, and its manifest.
 pub(crate) type Offer = (Vote, SnapshotMeta<Leader, u64, Member>, Bytes);
 
-/// Who a message says that it comes from.
+/// What a message says of itself.
 pub(crate) trait Claim {
+    /// Who speaks, in which term, and of what.
+    fn statement(&self) -> Statement;
     /// The replica that leads, or wants to.
     fn claimed(&self) -> u64;
 }
 
 impl Claim for VoteMessage {
+    fn statement(&self) -> Statement {
+        statement(self.vote, false, &[self.last])
+    }
+
     fn claimed(&self) -> u64 {
         Vote::from(self.vote).leader_id.node_id
     }
 }
 
 impl Claim for AppendMessage {
+    fn statement(&self) -> Statement {
+        Statement {
+            previous: self.previous.map(LogId::from),
+            entries: self.entries.iter().map(|entry| entry.at().into()).collect(),
+            ..statement(self.vote, true, &[self.committed])
+        }
+    }
+
     fn claimed(&self) -> u64 {
         Vote::from(self.vote).leader_id.node_id
     }
 }
 
 impl Claim for TransferMessage {
+    fn statement(&self) -> Statement {
+        statement(self.vote, true, &[self.last])
+    }
+
     fn claimed(&self) -> u64 {
         Vote::from(self.vote).leader_id.node_id
     }
 }
 
 impl Claim for SnapshotMessage {
+    fn statement(&self) -> Statement {
+        statement(self.vote, true, &[self.last, self.membership.at()])
+    }
+
     fn claimed(&self) -> u64 {
         Vote::from(self.vote).leader_id.node_id
     }
+}
+
+fn statement(vote: VoteRecord, leads: bool, places: &[Option<LogIdRecord>]) -> Statement {
+    let others = places.iter().flatten().map(|&place| place.into()).collect();
+    Statement { vote: vote.into(), leads, previous: None, entries: Vec::new(), others }
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod proposals;
 mod purge;
 mod records;
 mod server;
+mod sound;
 mod start;
 mod status;
 mod stored;

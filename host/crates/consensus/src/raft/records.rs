@@ -87,6 +87,13 @@ pub(crate) struct StoredMembershipRecord {
     membership: MembershipRecord,
 }
 
+impl StoredMembershipRecord {
+    /// The entry that says so.
+    pub(crate) fn at(&self) -> Option<LogIdRecord> {
+        self.at
+    }
+}
+
 impl From<&StoredMembership> for StoredMembershipRecord {
     fn from(stored: &StoredMembership) -> Self {
         Self {
@@ -116,6 +123,12 @@ enum PayloadRecord {
     Blank,
     Proposal(Bytes),
     Membership(MembershipRecord),
+}
+
+impl EntryRecord {
+    pub(crate) fn at(&self) -> LogIdRecord {
+        self.at
+    }
 }
 
 impl From<&Entry> for EntryRecord {

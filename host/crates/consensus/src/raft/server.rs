@@ -1,6 +1,7 @@
 //! What a running group answers its peers.
 //!
-//! A message for another replica, or from a node that is not the member it speaks for, is refused.
+//! A message for another replica, or from a node that is not the member it speaks for, is refused, and so is one that
+//! no replica sends ([`super::sound`]).
 
 use super::{
     group::RaftGroup,
@@ -10,7 +11,8 @@ use super::{
         TransferAnswer, TransferMessage, VoteAnswer, VoteMessage,
     },
     records::VoteRecord,
-    types::{Types, Vote},
+    sound::{self, Here},
+    types::{Raft, Types, Vote},
 };
 use crate::{
     peers::{PeerError, PeerStream},
@@ -127,7 +129,13 @@ impl<RT: AsyncRuntime> RaftGroup<RT> {
         let claimed = addressed.message.claimed();
         let metrics = self.raft().metrics();
         let membership = Arc::clone(&metrics.borrow_watched().membership_config);
+        if let Some(what) = wrong(self.raft(), &addressed.message) {
+            return Err(self.garbled(what));
+        }
         match membership.get_node(&claimed) {
+            _ if claimed == own => {
+                Err(self.refusal("wrong-member", format!("replica {own} is this one, and nobody else")))
+            }
             Some(member) if member.node != from => {
                 let why = format!("replica {claimed} is on node {}, not on node {from}", member.node);
                 Err(self.refusal("wrong-member", why))
@@ -141,9 +149,11 @@ impl<RT: AsyncRuntime> RaftGroup<RT> {
         let leader = first.claimed();
         let first: AppendEntriesRequest<Types<RT>> = first.try_into().map_err(|error| self.garbled(error))?;
         // One stream, one leader; whatever else comes ends it, and the leader opens another.
+        let raft = self.raft().clone();
         let following = input
             .map(|body| body.ok().and_then(|body| codec::decode::<AppendMessage>(&body).ok()))
             .map(move |message| message.filter(|message| message.claimed() == leader))
+            .map(move |message| message.filter(|message| wrong(&raft, message).is_none()))
             .map(|message| message.and_then(|message| AppendEntriesRequest::try_from(message).ok()))
             .take_while(|request| futures::future::ready(request.is_some()))
             .filter_map(futures::future::ready);
@@ -209,6 +219,14 @@ impl<RT: AsyncRuntime> RaftGroup<RT> {
     }
 }
 
+/// What is wrong with a message, beside how far a group is.
+fn wrong<RT: AsyncRuntime>(raft: &Raft<RT>, message: &impl Claim) -> Option<&'static str> {
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let here = Here { vote: metrics.vote, committed: metrics.local_committed };
+    sound::wrong(&message.statement(), &here)
+}
+
 fn stopped(node: NodeId, error: impl Display) -> PeerError {
     let message = format!("the group has stopped on this node: {error}");
     PeerError::Refused { node, code: "group-stopped".into(), message }
@@ -226,7 +244,10 @@ mod tests {
         memory::MemoryNetwork,
         peers::{Handlers, Lane, PeerRequest},
         port::{GroupConfig, Member, SnapshotFetch, Timing},
-        raft::{conformance::Rememberer, types::Leader},
+        raft::{
+            conformance::Rememberer,
+            types::{Entry, Leader, LogId, Payload},
+        },
         runtime::{Runtime, simulate},
     };
     use althing_core::{
@@ -280,21 +301,61 @@ mod tests {
         network.transport(NodeId(from)).call(NodeId(1), Lane::Control, request, patience).await
     }
 
+    fn code(answer: Result<Bytes, PeerError>) -> String {
+        match answer {
+            Err(PeerError::Refused { code, .. }) => code,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
     #[test]
     fn nobody_speaks_for_a_member_of_another_node_or_to_a_replica_that_is_gone() {
         simulate(1, |runtime| async move {
             let network = MemoryNetwork::new(runtime.clone());
             let consensus = group(&runtime, &network).await;
-            let code = |answer: Result<Bytes, PeerError>| match answer {
-                Err(PeerError::Refused { code, .. }) => code,
-                other => panic!("not refused: {other:?}"),
-            };
             assert_eq!(code(ask_for_vote(&network, 3, 12, 11).await), "wrong-member");
             assert_eq!(code(ask_for_vote(&network, 2, 12, 10).await), "wrong-replica");
             assert!(ask_for_vote(&network, 2, 12, 11).await.is_ok());
             assert!(ask_for_vote(&network, 7, 77, 11).await.is_ok(), "it may be a newer member");
             consensus.shutdown().await;
             assert_eq!(code(ask_for_vote(&network, 2, 12, 11).await), "no-group");
+        });
+    }
+    /// Raft takes its peers at their word: the first of these stopped the group.
+    #[test]
+    fn what_no_replica_says_is_refused_and_the_group_goes_on() {
+        simulate(2, |runtime| async move {
+            let network = MemoryNetwork::new(runtime.clone());
+            let consensus = group(&runtime, &network).await;
+            let leader = |term, node_id| Leader { term, node_id };
+            let entry = |term, index| Entry {
+                log_id: LogId { leader_id: leader(term, 77), index },
+                payload: Payload::Blank,
+            };
+            let tell = async |term, committed, previous: Option<LogId>, entries: Vec<Entry>| {
+                let message = AppendMessage::from(&AppendEntriesRequest::<Types<SimRuntime>> {
+                    vote: Vote { leader_id: leader(term, 77), committed },
+                    prev_log_id: previous,
+                    entries,
+                    leader_commit: None,
+                });
+                let body = encode(&Addressed { to: 11, message });
+                let request = PeerRequest { community: CommunityId(1), method: method::APPEND, body };
+                let patience = Duration::from_secs(1);
+                code(network.transport(NodeId(7)).call(NodeId(1), Lane::Control, request, patience).await)
+            };
+            let before = Some(LogId { leader_id: leader(90, 77), index: 9 });
+            assert_eq!(tell(90, false, None, vec![]).await, "garbled", "no leader");
+            assert_eq!(tell(u64::MAX, true, None, vec![]).await, "garbled", "the last term");
+            assert_eq!(tell(90, true, None, vec![entry(90, 0), entry(90, 2)]).await, "garbled", "a gap");
+            assert_eq!(tell(90, true, before, vec![entry(89, 10)]).await, "garbled", "an earlier leader");
+            assert_eq!(tell(89, true, before, vec![]).await, "garbled", "of a later leader");
+            assert_eq!(tell(90, true, None, vec![entry(90, 0)]).await, "garbled", "not what is committed");
+            assert_eq!(code(ask_for_vote(&network, 1, 11, 11).await), "wrong-member", "it is this one");
+            let group = consensus.group(CommunityId(1)).expect("it runs");
+            let member = Member { node: NodeId(3), address: MemoryNetwork::address(NodeId(3)) };
+            group.add_learner(ReplicaId(13), member).await.expect("it leads as before");
+            consensus.shutdown().await;
         });
     }
 }

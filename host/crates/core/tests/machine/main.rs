@@ -12,4 +12,5 @@ mod policy;
 mod sessions;
 mod snapshots;
 mod stage;
+mod strangers;
 mod timers;

@@ -4,7 +4,8 @@
 use crate::{node::Node, peer::method, refuse};
 use althing_consensus::peers::Lane;
 use althing_core::{
-    codec, digest,
+    codec::{self, DecodeError},
+    digest,
     ids::{CommunityId, Hash, NodeId},
     refusal::{Code, Refusal},
     snapshot::ChunkRef,
@@ -43,8 +44,8 @@ impl Node {
         let mut chain = Chain { digest: history.before, last: None };
         for &page in &history.pages {
             let body = self.page(community, page, source).await?;
-            let transitions: Vec<Transition> = codec::decode(&body)
-                .map_err(|error| refuse::internal("a page of the history cannot be read", &error))?;
+            let transitions: Vec<Transition> =
+                codec::decode(&body).map_err(|error| unreadable(page, &error))?;
             chain.follow(&transitions)?;
             let Some(record) = record(&transitions, body) else { continue };
             let kept = archive.append_history(community, vec![record]).await;
@@ -104,6 +105,11 @@ impl Chain {
             && imported.digest == digest::step(origin.digest, imported);
         if ends_there && goes_on { Ok(()) } else { Err(broken(imported)) }
     }
+}
+
+/// A page that is what its name says is whoever uploaded it to blame for.
+fn unreadable(page: ChunkRef, error: &DecodeError) -> Refusal {
+    Refusal::new(Code::BadRequest, format!("page {} of the history cannot be read: {error}", page.hash))
 }
 
 fn broken(at: &Transition) -> Refusal {

@@ -48,8 +48,10 @@ impl Node {
         let archive = &*self.shared().store.archive;
         let staged = self.staging().note(archive, community, self.runtime().monotonic()).await;
         staged.map_err(|error| refuse::store(&error))?;
-        let manifest = Manifest::decode(&stage.manifest)
-            .map_err(|error| refuse::internal("the manifest of an import cannot be read", &error))?;
+        let manifest = Manifest::decode(&stage.manifest).map_err(|error| {
+            let why = refuse::chain(&error);
+            Refusal::new(Code::BadRequest, format!("the manifest of an import cannot be read: {why}"))
+        })?;
         if !is_of(&manifest, community, &stage.imported) {
             return Err(Refusal::new(Code::BadRequest, "the manifest is not of the state that was imported"));
         }

@@ -388,6 +388,23 @@ fn what_is_not_whole_or_not_of_this_history_makes_nothing() {
     });
 }
 
+/// What it is named by is right; what is in it is not.
+#[test]
+fn a_page_that_holds_no_history_is_the_mistake_of_whoever_names_it() {
+    simulate(7, async |runtime| {
+        let stage = Stage::set(runtime).await;
+        let mut exported = stage.export().await;
+        let page = Chunk::of(Bytes::from_static(b"no history"));
+        exported.chunks.push((page.hash, page.bytes.clone()));
+        exported.import.history.pages[0] = page.reference();
+        let refusal = stage.import(2, &exported).await.unwrap_err();
+        assert_eq!(refusal.code, Code::BadRequest, "{refusal}");
+        assert!(refusal.message.contains("cannot be read"), "{refusal}");
+        stage.must_be_gone().await;
+        stage.close().await;
+    });
+}
+
 /// A client's manifest says of the guild's own chunks that they have other sizes.
 #[test]
 fn a_manifest_that_lies_about_sizes_is_refused_and_harms_nobody_elses_chunks() {
