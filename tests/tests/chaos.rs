@@ -6,9 +6,9 @@ use althing_tests::{
     skip::skipped,
 };
 
-/// Draws harm to a file and to the wires between nodes, where there are namespaces.
 const SEED: u64 = 3;
-const HARMS: usize = 6;
+/// Something of everything.
+const PLAN: [Harm; 6] = [Harm::Isolate, Harm::Flip, Harm::Power, Harm::Lossy, Harm::Call, Harm::KillAll];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_done_to_nodes_under_load_what_was_told_stays() {
@@ -19,11 +19,10 @@ async fn whatever_is_done_to_nodes_under_load_what_was_told_stays() {
             return;
         }
     };
-    let _ = skipped("power cuts and full disks in a round of chaos", means.disks.clone());
-    let has_network = !skipped("wires that lose packets in a round of chaos", means.network.clone());
-    let allowed: Vec<Harm> = Harm::ALL.into_iter().filter(|&harm| means.allow(harm)).collect();
-    let round = round(SEED, HARMS, &means, &allowed).await;
-    assert_eq!(round.came.values().flatten().sum::<u64>(), HARMS as u64);
-    assert!(!has_network || round.came.keys().any(|harm| harm.needs_network()), "{round:?}");
+    let _ = skipped("power cuts in a round of chaos", means.disks.clone());
+    let _ = skipped("wires that lose packets in a round of chaos", means.network.clone());
+    let plan: Vec<Harm> = PLAN.into_iter().filter(|&harm| means.allow(harm)).collect();
+    let round = round(SEED, &plan, &means).await;
+    assert_eq!(round.came.values().flatten().sum::<u64>(), plan.len() as u64);
     assert!(round.transitions > 100 && round.read > 20, "{round:?}");
 }

@@ -1,7 +1,7 @@
 //! `cargo xtask chaos`: real processes under load, with everything done to them that happens to real machines.
 
 use althing_tests::{
-    chaos::{Means, Round, harm::Harm, round},
+    chaos::{Means, Round, harm::Harm, plan, round},
     process::binary,
 };
 use clap::Parser;
@@ -68,8 +68,8 @@ fn campaign(arguments: &Arguments, means: &Means, allowed: &[Harm]) -> ExitCode 
             break;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let tried =
-            catch_unwind(AssertUnwindSafe(|| runtime.block_on(round(seed, arguments.harms, means, allowed))));
+        let plan = plan(seed, arguments.harms, allowed);
+        let tried = catch_unwind(AssertUnwindSafe(|| runtime.block_on(round(seed, &plan, means))));
         rounds += 1;
         match tried {
             Ok(Round { came: more, sent: operations, read: answers, transitions: executed }) => {

@@ -89,14 +89,22 @@ pub struct Round {
     pub transitions: u64,
 }
 
-/// One round with so many harms, of those that `allowed` allows.
+/// What a seed draws for a round: so many harms, of these.
+///
+/// # Panics
+/// When there are none of these.
+#[must_use]
+pub fn plan(seed: u64, harms: usize, of: &[Harm]) -> Vec<Harm> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    (0..harms).map(|_| of[rng.random_range(0..of.len())]).collect()
+}
+
+/// One round with these harms; the seed draws whom they befall, and how.
 ///
 /// # Panics
 /// When something is not as it must be.
-pub async fn round(seed: u64, harms: usize, means: &Means, allowed: &[Harm]) -> Round {
+pub async fn round(seed: u64, plan: &[Harm], means: &Means) -> Round {
     let mut rng = SmallRng::seed_from_u64(seed);
-    // Before anything else is drawn: how much that is depends on what nodes do.
-    let plan: Vec<Harm> = (0..harms).map(|_| allowed[rng.random_range(0..allowed.len())]).collect();
     let mut cluster = Cluster::start_with(means.setup()).await;
     cluster.found(COMMUNITY, "counter").await;
     let client = cluster.patient_client(CLIENT_PATIENCE).await;
@@ -104,8 +112,8 @@ pub async fn round(seed: u64, harms: usize, means: &Means, allowed: &[Harm]) -> 
     let readers = Readers::start(cluster.clients_of_each(READER_PATIENCE).await, &load);
     load.goes_on_for(ANSWERS).await;
     let mut round = Round::default();
-    for (number, what) in plan.into_iter().enumerate() {
-        eprintln!("   round {seed}, {}/{harms}: {what}", number + 1);
+    for (number, &what) in plan.iter().enumerate() {
+        eprintln!("   round {seed}, {}/{}: {what}", number + 1, plan.len());
         let came = harm(&mut cluster, &means.stage, what, &mut rng).await;
         round.came.entry(what).or_default()[came as usize] += 1;
         if came == Came::Refused {
