@@ -179,8 +179,9 @@ async fn begin_all(cluster: &mut Cluster, all: &[u64], rng: &mut SmallRng) {
     }
 }
 
-/// Nodes do not reach each other, or not always. Half of the time it is the leader's wires.
-async fn wires(cluster: &Cluster, what: Harm, held: Duration, rng: &mut SmallRng) -> Came {
+/// Nodes do not reach each other, or not always. Half of the time it is the leader's wires. One time in three the node
+/// whose wires they are is killed before they are mended: what it had and nobody else meets what was decided without it.
+async fn wires(cluster: &mut Cluster, what: Harm, held: Duration, rng: &mut SmallRng) -> Came {
     let mut nodes = cluster.running();
     let all = nodes.clone();
     nodes.shuffle(rng);
@@ -200,7 +201,15 @@ async fn wires(cluster: &Cluster, what: Harm, held: Duration, rng: &mut SmallRng
     eprintln!("   {}", losses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     network.lose(&losses).expect("it was tried");
     passes(held).await;
-    network.mend().expect("it was tried");
+    let is_killed = rng.random_ratio(1, 3);
+    if is_killed {
+        eprintln!("   and node {one} is killed");
+        cluster.kill(one);
+    }
+    cluster.network().expect("it was there").mend().expect("it was tried");
+    if is_killed {
+        cluster.restart(one).await;
+    }
     Came::Done
 }
 
