@@ -7,6 +7,7 @@
 use crate::{
     compiled,
     disk::Disk,
+    network::Network,
     process::{Process, last_words},
     proxy::Proxy,
     wait::eventually,
@@ -29,6 +30,7 @@ pub struct Setup {
     nodes: u64,
     arguments: Vec<String>,
     proxied: BTreeSet<u64>,
+    is_apart: bool,
     disk_mib: Option<u64>,
     archive: Option<PathBuf>,
 }
@@ -54,6 +56,13 @@ impl Setup {
         self
     }
 
+    /// With a [`Network`] of its own, each node in a namespace of its own. See [`Network::works`].
+    #[must_use]
+    pub fn in_namespaces(mut self) -> Self {
+        self.is_apart = true;
+        self
+    }
+
     /// With an archive for each node, `node-1`, `node-2`, … in this folder.
     #[must_use]
     pub fn archiving(mut self, folder: &Path) -> Self {
@@ -73,6 +82,8 @@ impl Setup {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: BTreeMap<u64, Node>,
+    /// After the processes that are in it.
+    network: Option<Network>,
     /// The last field: the data goes when the processes are gone.
     folder: TempDir,
 }
@@ -84,6 +95,7 @@ struct Node {
     ready_file: PathBuf,
     api: String,
     peer: String,
+    namespace: Option<PathBuf>,
     arguments: Vec<String>,
     proxy: Option<Proxy>,
     process: Option<Process>,
@@ -104,7 +116,8 @@ impl Cluster {
     pub async fn start_with(setup: Setup) -> Self {
         let folder =
             tempfile::Builder::new().prefix("althing-story-").tempdir().expect("a folder can be made");
-        let mut cluster = Self { nodes: BTreeMap::new(), folder };
+        let network = setup.is_apart.then(|| Network::make().expect("`Network::works` said that it works"));
+        let mut cluster = Self { nodes: BTreeMap::new(), network, folder };
         for id in 1..=setup.nodes {
             cluster.add(&setup, id).await;
         }
@@ -114,6 +127,11 @@ impl Cluster {
 
     async fn add(&mut self, setup: &Setup, id: u64) {
         let mut node = Node::new(self.folder.path(), id, setup.arguments.clone());
+        if let Some(network) = &mut self.network {
+            network.attach(id).expect("`Network::works` said that it works");
+            (node.api, node.peer) = (network.api(id), network.peer(id));
+            node.namespace = Some(network.namespace(id));
+        }
         if setup.proxied.contains(&id) {
             let proxy = Proxy::start(node.peer.clone()).await;
             node.arguments.extend(["--peer-advertise".to_owned(), proxy.address()]);
@@ -306,6 +324,20 @@ impl Cluster {
         Client::connect(vec![self.api(id)]).await.expect("the node answers")
     }
 
+    /// For each node that runs, a client with this patience that knows it only.
+    ///
+    /// # Panics
+    /// When one does not answer.
+    pub async fn clients_of_each(&self, patience: Duration) -> BTreeMap<u64, Client> {
+        let mut clients = BTreeMap::new();
+        for id in self.running() {
+            let options = Options { patience, ..Options::default() };
+            let client = Client::connect_with(vec![self.api(id)], options).await;
+            clients.insert(id, client.expect("the node answers"));
+        }
+        clients
+    }
+
     /// What a node says of itself; none when it does not answer.
     pub async fn status(&self, id: u64) -> Option<v1::StatusResponse> {
         let short = Duration::from_secs(5);
@@ -339,6 +371,12 @@ impl Cluster {
     #[must_use]
     pub fn proxy(&self, id: u64) -> &Proxy {
         self.node(id).proxy.as_ref().expect("it was set up with one")
+    }
+
+    /// The network of a cluster that was set up with one.
+    #[must_use]
+    pub const fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 
     /// A node's data directory.
@@ -405,6 +443,7 @@ impl Node {
             ready_file: folder.join(format!("node-{id}.json")),
             api: free_address(),
             peer: free_address(),
+            namespace: None,
             arguments,
             proxy: None,
             process: None,
@@ -421,7 +460,7 @@ impl Node {
         arguments.extend(["--data".to_owned(), path(&self.data)]);
         arguments.extend(["--ready-file".to_owned(), path(&self.ready_file)]);
         arguments.extend(self.arguments.iter().cloned().chain(birth));
-        self.process = Some(Process::start(&arguments, environment, &self.log));
+        self.process = Some(Process::start(&arguments, environment, self.namespace.as_deref(), &self.log));
     }
 }
 

@@ -6,7 +6,7 @@
 //! payload is another.
 
 use crate::{programs::add, replicas::actor, wait::eventually};
-use althing_client::{Client, SubmitError, Submitted};
+use althing_client::{Client, Community, SubmitError, Submitted};
 use althing_core::{
     ids::{OperationNumber, SessionId},
     transition::{Cause, Outcome, Transition},
@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 use tokio::task::JoinHandle;
@@ -24,9 +24,19 @@ use tokio::task::JoinHandle;
 /// Clients at work.
 #[derive(Debug)]
 pub struct Load {
+    community: String,
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
+    totals: Arc<Vec<Totals>>,
     workers: Vec<JoinHandle<Vec<Sent>>>,
+}
+
+/// What is known of a worker's counter while it is at work. It only goes up.
+#[derive(Debug, Default)]
+pub struct Totals {
+    sent: AtomicI64,
+    answered: AtomicI64,
+    known: AtomicI64,
 }
 
 /// An operation, and what its client was told.
@@ -56,12 +66,25 @@ impl Load {
     #[must_use]
     pub fn start(client: &Client, community: &str, workers: usize) -> Self {
         let (is_over, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let totals = Arc::new((0..workers).map(|_| Totals::default()).collect::<Vec<_>>());
         let workers = (0..workers).map(|worker| {
-            let (community, client) = (community.to_owned(), client.clone());
-            tokio::spawn(work(client, community, worker, is_over.clone(), answered.clone()))
+            let community = client.community(community);
+            tokio::spawn(work(community, worker, is_over.clone(), answered.clone(), totals.clone()))
         });
         let workers = workers.collect();
-        Self { is_over, answered, workers }
+        Self { community: community.to_owned(), is_over, answered, totals, workers }
+    }
+
+    /// What is known of each worker's counter.
+    #[must_use]
+    pub fn totals(&self) -> Arc<Vec<Totals>> {
+        self.totals.clone()
+    }
+
+    /// The community that they work on.
+    #[must_use]
+    pub fn community(&self) -> &str {
+        &self.community
     }
 
     /// How many operations have been answered.
@@ -93,22 +116,52 @@ impl Load {
     }
 }
 
+impl Totals {
+    /// What it stands at, at most: everything that was sent counted.
+    #[must_use]
+    pub fn sent(&self) -> i64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    /// What it stands at, at least.
+    #[must_use]
+    pub fn known(&self) -> i64 {
+        self.known.load(Ordering::SeqCst)
+    }
+
+    /// It stood at that.
+    pub fn learn(&self, total: i64) {
+        self.known.fetch_max(total, Ordering::SeqCst);
+    }
+
+    /// So much will be added, if it is.
+    fn send(&self, amount: i64) {
+        self.sent.fetch_add(amount, Ordering::SeqCst);
+    }
+
+    /// So much was added.
+    fn answer(&self, amount: i64) {
+        self.learn(self.answered.fetch_add(amount, Ordering::SeqCst) + amount);
+    }
+}
+
 async fn work(
-    client: Client,
-    community: String,
+    community: Community,
     worker: usize,
     is_over: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
+    totals: Arc<Vec<Totals>>,
 ) -> Vec<Sent> {
-    let community = client.community(community);
     let session = community.open_session(actor(&format!("worker {worker}"))).await;
     let session = session.expect("a session can be opened");
     let mut sent = Vec::new();
     while !is_over.load(Ordering::SeqCst) {
         let amount = sent.len() as i64 + 1;
         let payload = add(&counter(worker), amount);
+        totals[worker].send(amount);
         let became = match session.submit(payload.clone()).await {
             Ok(submitted) => {
+                totals[worker].answer(amount);
                 answered.fetch_add(1, Ordering::SeqCst);
                 Became::Answered(submitted)
             }

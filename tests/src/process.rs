@@ -3,6 +3,8 @@
 use crate::wait::eventually;
 use std::{
     fs::{File, OpenOptions},
+    io,
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
 };
@@ -54,15 +56,24 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `althing` with these arguments, in this environment besides the usual one; what it says is added
-    /// to `log`.
+    /// Starts `althing` with these arguments, in this environment besides the usual one and in this network namespace, if
+    /// it is to be in one of its own; what it says is added to `log`.
     ///
     /// # Panics
     /// When it cannot be started.
     #[must_use]
-    pub fn start(arguments: &[String], environment: &[(String, String)], log: &Path) -> Self {
+    pub fn start(
+        arguments: &[String],
+        environment: &[(String, String)],
+        namespace: Option<&Path>,
+        log: &Path,
+    ) -> Self {
         let file = open(log);
-        let child = Command::new(binary())
+        let mut command = Command::new(binary());
+        if let Some(namespace) = namespace {
+            enter(&mut command, namespace);
+        }
+        let child = command
             .args(arguments)
             .env_remove("ALTHING_SERVER")
             .env("RUST_BACKTRACE", "0")
@@ -122,6 +133,22 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Lets a process be in a network namespace. Not by `ip netns exec`, which also gives it a view of its own of what is
+/// mounted: a disk that is unmounted would live on there.
+#[expect(unsafe_code, reason = "the standard library starts nothing in another namespace")]
+fn enter(command: &mut Command, namespace: &Path) {
+    let namespace = File::open(namespace).expect("the namespace was made");
+    let enter = move || {
+        // SAFETY: the descriptor is open, and the call touches no memory.
+        match unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: between fork and exec it makes one system call and allocates nothing.
+    unsafe { command.pre_exec(enter) };
 }
 
 /// The end of a log.

@@ -9,7 +9,10 @@ use althing_core::{
     transition::{Outcome, Receipt, Transition},
 };
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+/// How long three nodes without optimisation may compile a program, on a machine that is busy with something else.
+const COMPILING: Duration = Duration::from_secs(300);
 
 /// A program by the names of its components.
 #[derive(Clone, Debug, Default)]
@@ -79,7 +82,7 @@ impl Cluster {
             reducer: upload(&admin, reducer).await,
             validators: uploaded,
             config: config.into(),
-            timeout: None,
+            timeout: Some(COMPILING),
         };
         let receipt = admin.activate(community, installation).await.expect("the program is activated");
         self.keep_compiled();

@@ -1,9 +1,7 @@
 //! `cargo xtask chaos`: real processes under load, with everything done to them that happens to real machines.
 
 use althing_tests::{
-    chaos::{Round, harm::Harm, round},
-    disk::Disk,
-    nth::Stage,
+    chaos::{Means, Round, harm::Harm, plan, round},
     process::binary,
 };
 use clap::Parser;
@@ -34,19 +32,21 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let stage = match Stage::set(&binary()) {
-        Ok(stage) => stage,
+    let means = match Means::find(&binary()) {
+        Ok(means) => means,
         Err(why) => {
             eprintln!("error: {why}");
             return ExitCode::FAILURE;
         }
     };
-    let disks = Disk::works();
-    if let Err(why) = &disks {
+    if let Err(why) = &means.disks {
         println!("skipped: power cuts and full disks: {why}");
     }
+    if let Err(why) = &means.network {
+        println!("skipped: what is done to the wires between nodes: {why}");
+    }
     let is_allowed = |harm: &Harm| {
-        (disks.is_ok() || !harm.needs_disks())
+        means.allow(*harm)
             && arguments.only.as_ref().is_none_or(|only| harm.to_string().contains(only.as_str()))
     };
     let allowed: Vec<Harm> = Harm::ALL.into_iter().filter(is_allowed).collect();
@@ -54,26 +54,27 @@ fn main() -> ExitCode {
         eprintln!("error: there is no such kind of harm here");
         return ExitCode::FAILURE;
     }
-    campaign(&arguments, &stage, &allowed)
+    campaign(&arguments, &means, &allowed)
 }
 
-fn campaign(arguments: &Arguments, stage: &Stage, allowed: &[Harm]) -> ExitCode {
+fn campaign(arguments: &Arguments, means: &Means, allowed: &[Harm]) -> ExitCode {
     let began = Instant::now();
     let span = Duration::from_secs(arguments.minutes * 60);
     let mut came: BTreeMap<Harm, [u64; 3]> = BTreeMap::new();
-    let (mut rounds, mut sent, mut transitions) = (0, 0, 0);
+    let (mut rounds, mut sent, mut read, mut transitions) = (0, 0, 0, 0);
     let mut broken = Vec::new();
     for seed in arguments.first.. {
         if began.elapsed() >= span {
             break;
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-        let tried =
-            catch_unwind(AssertUnwindSafe(|| runtime.block_on(round(seed, arguments.harms, stage, allowed))));
+        let plan = plan(seed, arguments.harms, allowed);
+        let tried = catch_unwind(AssertUnwindSafe(|| runtime.block_on(round(seed, &plan, means))));
         rounds += 1;
         match tried {
-            Ok(Round { came: more, sent: operations, transitions: executed }) => {
+            Ok(Round { came: more, sent: operations, read: answers, transitions: executed }) => {
                 sent += operations;
+                read += answers;
                 transitions += executed;
                 for (harm, counts) in more {
                     let sums = came.entry(harm).or_default();
@@ -90,7 +91,8 @@ fn campaign(arguments: &Arguments, stage: &Stage, allowed: &[Harm]) -> ExitCode 
         println!("{harm:<18} {done:>6} {refused:>8} {missed:>7}");
     }
     println!(
-        "{rounds} rounds, {sent} operations sent, {transitions} transitions; rounds that broke: {broken:?}"
+        "{rounds} rounds, {sent} operations sent, {transitions} transitions, {read} linearizable queries answered; \
+         rounds that broke: {broken:?}"
     );
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -1,5 +1,6 @@
 //! What is done to real nodes, one kind at a time: done, held for a while, and undone.
 
+use super::{COMMUNITY, wires::losses};
 use crate::{
     cluster::Cluster,
     nth::{How, Stage},
@@ -19,6 +20,8 @@ use std::{
 
 /// How long something is held.
 const HELD_MILLIS: std::ops::Range<u64> = 200..5000;
+/// How many packets of a hundred a lossy wire loses.
+const LOSS_PERCENT: std::ops::RangeInclusive<u8> = 10..=35;
 /// How long a node that is to meet a failing call has for it.
 const STRIKE_PATIENCE: Duration = Duration::from_secs(20);
 /// Files that nobody damages: the lock holds nothing.
@@ -35,6 +38,16 @@ pub enum Harm {
     Pause,
     /// Nobody reaches one node, which reaches everybody.
     Cut,
+    /// One node and the others do not reach each other. Clients reach all of them.
+    Isolate,
+    /// Whatever one node sends to the others is lost; it hears them.
+    Mute,
+    /// Whatever the others send to one node is lost; they hear it.
+    Deaf,
+    /// Two nodes do not reach each other; both reach the third.
+    Split,
+    /// Packets between all nodes are lost by chance.
+    Lossy,
     /// One node's disk loses power, and the node with it.
     Power,
     /// All nodes' disks lose power at once.
@@ -51,11 +64,16 @@ pub enum Harm {
 
 impl Harm {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Kill,
         Self::KillAll,
         Self::Pause,
         Self::Cut,
+        Self::Isolate,
+        Self::Mute,
+        Self::Deaf,
+        Self::Split,
+        Self::Lossy,
         Self::Power,
         Self::PowerAll,
         Self::Full,
@@ -69,6 +87,12 @@ impl Harm {
     pub const fn needs_disks(self) -> bool {
         matches!(self, Self::Power | Self::PowerAll | Self::Full)
     }
+
+    /// Whether it needs a network of the cluster's own.
+    #[must_use]
+    pub const fn needs_network(self) -> bool {
+        matches!(self, Self::Isolate | Self::Mute | Self::Deaf | Self::Split | Self::Lossy)
+    }
 }
 
 impl fmt::Display for Harm {
@@ -78,6 +102,11 @@ impl fmt::Display for Harm {
             Self::KillAll => "all nodes killed",
             Self::Pause => "node stood still",
             Self::Cut => "node cut off",
+            Self::Isolate => "node isolated",
+            Self::Mute => "node not heard",
+            Self::Deaf => "node hears nobody",
+            Self::Split => "link cut",
+            Self::Lossy => "lossy links",
             Self::Power => "power cut",
             Self::PowerAll => "power cut of all",
             Self::Full => "disk full",
@@ -122,10 +151,8 @@ pub async fn harm(cluster: &mut Cluster, stage: &Stage, what: Harm, rng: &mut Sm
             passes(held).await;
             cluster.signal(one, "CONT");
         }
-        Harm::Cut => {
-            cluster.proxy(one).cut();
-            passes(held).await;
-            cluster.proxy(one).mend();
+        Harm::Cut | Harm::Isolate | Harm::Mute | Harm::Deaf | Harm::Split | Harm::Lossy => {
+            return wires(cluster, what, held, rng).await;
         }
         Harm::Power => {
             cluster.cut_power(&[one]);
@@ -150,6 +177,40 @@ async fn begin_all(cluster: &mut Cluster, all: &[u64], rng: &mut SmallRng) {
     for &id in all {
         cluster.serves(id).await;
     }
+}
+
+/// Nodes do not reach each other, or not always. Half of the time it is the leader's wires. One time in three the node
+/// whose wires they are is killed before they are mended: what it had and nobody else meets what was decided without it.
+async fn wires(cluster: &mut Cluster, what: Harm, held: Duration, rng: &mut SmallRng) -> Came {
+    let mut nodes = cluster.running();
+    let all = nodes.clone();
+    nodes.shuffle(rng);
+    if rng.random() {
+        let leader = cluster.leader(COMMUNITY).await;
+        nodes.sort_by_key(|&node| node != leader);
+    }
+    let [one, other] = [nodes[0], nodes[1]];
+    let Some(network) = cluster.network() else {
+        assert_eq!(what, Harm::Cut, "the others need a network");
+        cluster.proxy(one).cut();
+        passes(held).await;
+        cluster.proxy(one).mend();
+        return Came::Done;
+    };
+    let losses = losses(what, one, other, &all, rng.random_range(LOSS_PERCENT));
+    eprintln!("   {}", losses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    network.lose(&losses).expect("it was tried");
+    passes(held).await;
+    let is_killed = rng.random_ratio(1, 3);
+    if is_killed {
+        eprintln!("   and node {one} is killed");
+        cluster.kill(one);
+    }
+    cluster.network().expect("it was there").mend().expect("it was tried");
+    if is_killed {
+        cluster.restart(one).await;
+    }
+    Came::Done
 }
 
 /// What is free on its disk is taken, and given back. A node whose disk fails for good ends, and begins again.
