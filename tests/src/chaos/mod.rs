@@ -16,6 +16,7 @@ use crate::{
     network::Network,
     nth::Stage,
     readers::Readers,
+    wait::eventually,
 };
 use althing_core::ids::Sequence;
 use harm::{Came, Harm, harm};
@@ -124,6 +125,7 @@ pub async fn round(seed: u64, plan: &[Harm], means: &Means) -> Round {
     }
     round.read = readers.finish().await;
     let sent = load.finish().await;
+    all_run(&cluster).await;
     let end = cluster.agreed(COMMUNITY, &NODES, Sequence(1)).await;
     let follower = Follower::start(client.community(COMMUNITY), Sequence(1)).await;
     let history = follower.up_to(end).await;
@@ -131,4 +133,15 @@ pub async fn round(seed: u64, plan: &[Harm], means: &Means) -> Round {
     round.sent = sent.len();
     round.transitions = end.0;
     round
+}
+
+/// Waits until every replica runs. One whose log was damaged is replaced by its node when a quorum is there again, which
+/// may be after the last harm; one that differs stays stopped.
+async fn all_run(cluster: &Cluster) {
+    for id in NODES {
+        eventually(&format!("the replica on node {id} runs"), async || {
+            cluster.replica(id, COMMUNITY).await?.fault.is_empty().then_some(())
+        })
+        .await;
+    }
 }
