@@ -150,6 +150,16 @@ impl Cluster {
         .await
     }
 
+    /// Waits until a replica that began with a snapshot has fetched the whole history before it.
+    pub async fn backfilled(&self, node: u64, community: &str) {
+        eventually("the history before the snapshot is here", async || {
+            let oldest = self.replica(node, community).await?.oldest_sequence;
+            let began_with_snapshot = self.log(node).contains("the history before the snapshot is here");
+            (oldest == 1 && began_with_snapshot).then_some(())
+        })
+        .await;
+    }
+
     /// Everything that a node holds of a community's history, from the oldest on. Checks that there
     /// are no gaps.
     ///

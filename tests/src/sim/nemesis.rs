@@ -6,11 +6,12 @@ use super::{
     world::{World, community, install},
 };
 use althing_consensus::{memory::Link, runtime::Task};
-use althing_core::ids::NodeId;
+use althing_core::ids::{NodeId, Sequence};
 use althing_node::{Node, Role};
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::sync::Mutex;
 
 /// How long a change of members may take before whoever asked for it gives up.
 const CHANGE_PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +26,8 @@ pub struct Nemesis {
     upgraded: BTreeSet<usize>,
     /// Changes that take their time.
     under_way: Vec<Task>,
+    /// Held while a replica is replaced: one at a time.
+    replacing: Arc<Mutex<()>>,
 }
 
 impl Nemesis {
@@ -34,7 +37,8 @@ impl Nemesis {
         let plan = world.plan();
         let faults = plan.faults.iter().copied().filter(|fault| !fault.is_of_clients()).collect();
         let rng = SmallRng::seed_from_u64(plan.seed ^ 0x6e65_6d65);
-        Self { rng, record, faults, upgrade, upgraded: BTreeSet::new(), under_way: Vec::new() }
+        let (upgraded, under_way, replacing) = (BTreeSet::new(), Vec::new(), Arc::default());
+        Self { rng, record, faults, upgrade, upgraded, under_way, replacing }
     }
 
     /// Shakes for so long.
@@ -172,7 +176,15 @@ impl Nemesis {
         }
         let (community, on) = (community(number), NodeId(self.any_node(world)));
         let (upgrade, target) = (self.upgrade.clone(), world.node(on.0));
+        let (replacing, nodes) = (Arc::clone(&self.replacing), world.doors.all());
         let change = async move {
+            let _replacing = match fault {
+                Fault::Rebuild | Fault::Members => match replacing.try_lock_owned() {
+                    Ok(held) if is_held_elsewhere(&nodes, &door, &community, on).await => Some(held),
+                    _ => return false,
+                },
+                _ => None,
+            };
             match fault {
                 Fault::Snapshot => door.create_snapshot(&community).await.is_ok(),
                 Fault::Transfer => {
@@ -198,6 +210,23 @@ impl Nemesis {
 async fn leads(node: Option<&Node>, community: &str) -> bool {
     let Some(node) = node else { return false };
     node.local_replica(community).await.is_ok_and(|replica| replica.role == Role::Leader)
+}
+
+/// Whether a replica that stays holds the whole history: whoever takes away the only one that does loses it, so an
+/// operator looks first.
+async fn is_held_elsewhere(nodes: &[Node], door: &Node, community: &str, on: NodeId) -> bool {
+    let Ok(record) = door.community(community) else { return false };
+    for node in nodes.iter().filter(|node| node.id() != on) {
+        let replica = node.local_replica(community).await;
+        let is_whole = replica.is_ok_and(|replica| {
+            let stays = record.replicas.contains_key(&replica.replica) && replica.fault.is_none();
+            stays && replica.oldest_sequence == Sequence(1)
+        });
+        if is_whole {
+            return true;
+        }
+    }
+    false
 }
 
 /// Takes the replica of a node away, or gives the node one, and a vote. Whether anything changed.

@@ -45,6 +45,8 @@ impl Scratch {
     pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.tree).env("CARGO_TARGET_DIR", &self.target);
+        // Each patch changes a few lines: what they have no part in is not optimised again.
+        command.env("CARGO_INCREMENTAL", "1");
         // The copy lies in a repository and is none: paths are from its own root.
         command.env("GIT_CEILING_DIRECTORIES", self.tree.parent().unwrap_or(&self.tree));
         command

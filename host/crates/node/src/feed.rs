@@ -15,6 +15,7 @@ use althing_store::port::{Archive, HistoryRecord, StoreError};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// What is kept in memory for subscribers that keep up, in bytes of encoded transitions.
@@ -28,6 +29,8 @@ pub(crate) struct Feed {
     archive: Arc<dyn Archive>,
     recent: Mutex<Recent>,
     newest: Shown<Sequence>,
+    /// When to ask the others for the history before the oldest that is here; none while or after that is done.
+    looking_back: Mutex<Option<Duration>>,
 }
 
 #[derive(Default)]
@@ -38,7 +41,8 @@ struct Recent {
 
 impl Feed {
     pub(crate) fn new(community: CommunityId, archive: Arc<dyn Archive>, newest: Sequence) -> Self {
-        Self { community, archive, recent: Mutex::default(), newest: Shown::new(newest) }
+        let looking_back = Mutex::new(Some(Duration::ZERO));
+        Self { community, archive, recent: Mutex::default(), newest: Shown::new(newest), looking_back }
     }
 
     /// Adds what batches did, in order. Returns when the archive has taken it, not when it is durable.
@@ -65,10 +69,25 @@ impl Feed {
         Ok(())
     }
 
-    /// A snapshot was installed: what lies between is not known here.
+    /// A snapshot was installed: what lies between is not known here, and has to be asked for.
     pub(crate) fn jump(&self, newest: Sequence) {
         *self.recent() = Recent::default();
         self.newest.set(newest);
+        self.look_back_at(Duration::ZERO);
+    }
+
+    /// Whether the others are to be asked for history by now, which whoever is told so then does.
+    pub(crate) fn looks_back(&self, now: Duration) -> bool {
+        self.looking_back().take_if(|at| *at <= now).is_some()
+    }
+
+    /// The others are to be asked for history then, by the runtime's clock.
+    pub(crate) fn look_back_at(&self, then: Duration) {
+        *self.looking_back() = Some(then);
+    }
+
+    fn looking_back(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.looking_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many wait for what comes next.

@@ -6,6 +6,7 @@
 
 mod admin;
 mod archiver;
+mod backfill;
 mod bring_back;
 mod community;
 mod compare;

@@ -210,6 +210,7 @@ impl Node {
             runtime.spawn("recheck", crate::recheck::run(self.clone())),
             runtime.spawn("archive", archiver::run(self.clone())),
             runtime.spawn("keep", crate::keep::run(self.clone())),
+            runtime.spawn("backfill", crate::backfill::run(self.clone())),
         ];
         if let Some(reserve) = reserve {
             tasks.push(runtime.spawn("space", space::run(self.clone(), reserve)));

@@ -60,6 +60,11 @@ pub(crate) fn needed(policy: &RetentionPolicy) -> usize {
     policy.snapshots.min(2) as usize
 }
 
+/// The oldest transition that a community keeps.
+pub(crate) fn oldest_kept(newest: Sequence, policy: &RetentionPolicy) -> Sequence {
+    Sequence(newest.0.saturating_sub(policy.transitions) + 1)
+}
+
 /// The last log index that a restart can do without, whichever of the newest two snapshots it begins with.
 /// While there is only one, it may have to begin with nothing, and needs the whole log.
 ///

@@ -12,7 +12,7 @@ use crate::{
 };
 use althing_consensus::port::{AppliedState, Position, SnapshotBuilder, SnapshotHandle};
 use althing_core::{
-    ids::{CommunityId, Hash, Sequence},
+    ids::{CommunityId, Hash},
     machine::Machine,
     program::Fault,
     snapshot::{ChunkRef, Cut, Cutter, Manifest, Piece, Restoration, RestoreError},
@@ -63,9 +63,9 @@ impl SnapshotBuilder for Builder {
         let view = &self.captured.view;
         let (sequence, digest) = (view.sequence(), view.digest());
         self.roots.push(Root { sequence, digest, time: view.time(), root: manifest.state_root });
-        let oldest_kept = view.sequence().0.saturating_sub(view.policy().retention.transitions) + 1;
+        let oldest_kept = retention::oldest_kept(view.sequence(), &view.policy().retention);
         // What is in no durable segment of the archive stays.
-        let keep_from = self.archived.keep_from(manifest.community, Sequence(oldest_kept));
+        let keep_from = self.archived.keep_from(manifest.community, oldest_kept);
         self.archive
             .prune_history(manifest.community, keep_from)
             .await

@@ -5,6 +5,7 @@
 
 mod answers;
 mod closing;
+mod credit;
 mod founding;
 mod group;
 mod log;

@@ -6,6 +6,7 @@
 //! stream, so every one of them has its own here.
 
 use super::{
+    credit::Credit,
     messages::{
         Addressed, AppendAnswer, AppendMessage, SnapshotAnswer, SnapshotMessage, TransferAnswer,
         TransferMessage, VoteAnswer, VoteMessage,
@@ -180,12 +181,14 @@ impl<RT: AsyncRuntime> Client<RT> {
         input: S,
     ) -> Result<Answers<'s, RT>, RPCError<Types<RT>>>
     where
-        S: Stream<Item = AppendEntriesRequest<Types<RT>>> + Send + 'static,
+        S: Stream<Item = AppendEntriesRequest<Types<RT>>> + Unpin + Send + 'static,
     {
+        let credit = Credit::default();
+        credit.drawn(&first);
         let opening = self.addressed(AppendMessage::from(&first));
         let sent = Arc::new(AtomicU64::new(1));
         let counter = Arc::clone(&sent);
-        let following = input.map(move |request| {
+        let following = credit.clone().requests(input).map(move |request| {
             counter.fetch_add(1, Ordering::Relaxed);
             Bytes::from(codec::encode(&AppendMessage::from(&request)))
         });
@@ -204,7 +207,7 @@ impl<RT: AsyncRuntime> Client<RT> {
                 .map(AppendAnswer::into_result)
                 .map_err(|error| self.rpc_error(RPCTypes::AppendEntries, &error))
         });
-        Ok(decoded.boxed())
+        Ok(credit.answers(decoded.boxed()).boxed())
     }
 
     /// Offers a snapshot and waits while the follower works on it.

@@ -127,6 +127,45 @@ fn an_isolated_leader_answers_within_bounds_and_the_others_go_on() {
     });
 }
 
+/// A leader is cut off while answers to its entries are under way, and deposed. When the wires are mended, these answers
+/// are the first that it hears: they say nothing of now.
+#[test]
+fn answers_that_were_long_under_way_do_not_let_a_deposed_leader_serve_reads() {
+    for seed in 0..12 {
+        simulate(seed, |runtime| async move {
+            let cluster = Cluster::of(3, &runtime).await;
+            cluster.propose(FIRST, "before").await;
+            let old = cluster.leader(FIRST).await;
+            let group = cluster.group(FIRST, old);
+            let under_way = group.propose("under way".into()).await.unwrap();
+            runtime.sleep(Duration::from_micros(runtime.random() % 4000)).await;
+            cluster.network.isolate(old);
+
+            let is_led = |cluster: &Cluster| cluster.leader_now(FIRST).is_some_and(|node| node != old);
+            cluster.until("another leads", is_led).await;
+            cluster.propose(FIRST, "after").await;
+            let after = cluster.status(FIRST, cluster.leader(FIRST).await).applied_index;
+            let reads = (0..40).map(|number| {
+                let (group, runtime) = (&group, &runtime);
+                async move {
+                    runtime.sleep(Duration::from_millis(number)).await;
+                    group.read_barrier(ReadPolicy::ReadIndex).await
+                }
+            });
+            let mended = async {
+                runtime.sleep(Duration::from_millis(20)).await;
+                cluster.network.heal();
+            };
+            let (reads, ()) = futures::future::join(futures::future::join_all(reads), mended).await;
+            for barrier in reads.iter().flatten() {
+                assert!(*barrier >= after, "seed {seed}: {barrier} was served, {after} is committed");
+            }
+            drop(under_way);
+            cluster.agree(FIRST, &nodes(1..=3)).await;
+        });
+    }
+}
+
 #[test]
 fn a_follower_that_hears_nobody_does_not_depose_the_leader() {
     simulate(5, |runtime| async move {
