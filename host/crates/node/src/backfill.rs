@@ -21,6 +21,7 @@ use althing_core::{
     transition::Transition,
 };
 use althing_store::port::HistoryRecord;
+use futures::{StreamExt as _, stream};
 use std::{
     ops::{Range, RangeInclusive},
     sync::Arc,
@@ -29,6 +30,8 @@ use std::{
 
 /// How often to look who has just begun with a snapshot.
 const EVERY: Duration = Duration::from_millis(250);
+/// For so many communities at once.
+const AT_ONCE: usize = 8;
 /// How long to wait when the others could not be asked.
 const RETRY: Duration = Duration::from_secs(5);
 /// How long one page may take to come.
@@ -43,12 +46,14 @@ pub(crate) async fn run(node: Node) {
     loop {
         node.runtime().sleep(EVERY).await;
         let here: Vec<Arc<Community>> = node.communities().values().cloned().collect();
-        for here in here.into_iter().filter(|here| here.feed.looks_back(node.runtime().monotonic())) {
+        let due = here.into_iter().filter(|here| here.feed.looks_back(node.runtime().monotonic()));
+        let fill_all = stream::iter(due).for_each_concurrent(AT_ONCE, async |here| {
             if let Err(refusal) = fill(&node, &here).await {
                 tracing::debug!(community = %here.id(), %refusal, "history is asked for again");
                 here.feed.look_back_at(node.runtime().monotonic() + RETRY);
             }
-        }
+        });
+        fill_all.await;
     }
 }
 
@@ -108,7 +113,7 @@ async fn fill_from(node: &Node, here: &Arc<Community>, host: NodeId) -> Result<(
         }
         let page = page(node, here.id(), host, from..oldest.0).await?;
         if span > PAIR && page.last().is_none_or(|last| last.sequence.next() < oldest) {
-            span = (page.len() as u64 / 2).clamp(PAIR, span / 2);
+            span = (page.len() as u64 / 2).min(span / 2).max(PAIR);
             continue;
         }
         let page = proven(here.id(), page, &link);

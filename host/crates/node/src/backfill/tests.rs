@@ -54,6 +54,8 @@ fn replicas_that_are_replaced_one_after_the_other_lose_no_history() {
     simulate(1, |runtime| async move {
         let mut stage = Stage::set(runtime, 3).await;
         stage.tell_all(100).await;
+        // More than goes into one answer.
+        stage.fill(200).await;
         let told = stage.holds_from(1, Sequence(1)).await;
         for node in 1..=3 {
             stage.node(node).rebuild_replica(GUILD, NodeId(node), None).await.unwrap();
