@@ -13,19 +13,16 @@ use crate::{
     workspace::Workspace,
 };
 use anyhow::{Result, bail};
-use check::Outcome;
+use check::{Outcome, Ran};
 use patch::Patch;
 use scratch::Scratch;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// What `exam` can be told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Only patches whose names contain this.
-    filter: Option<String>,
+    /// Only patches whose names contain one of these.
+    filters: Vec<String>,
 }
 
 /// What became of one patch.
@@ -36,12 +33,19 @@ struct Row {
     took: Duration,
 }
 
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, verdict, took, .. } = self;
+        write!(f, "{name:<40} {:>12}  {verdict}", seconds(*took))
+    }
+}
+
 /// The verb.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let workspace = Workspace::load()?;
     let mut patches = patch::read_all(workspace.root())?;
-    if let Some(filter) = &arguments.filter {
-        patches.retain(|patch| patch.name.contains(filter.as_str()));
+    if !arguments.filters.is_empty() {
+        patches.retain(|patch| arguments.filters.iter().any(|filter| patch.name.contains(filter.as_str())));
     }
     if patches.is_empty() {
         bail!("there is no such patch in {}", patch::FOLDER);
@@ -52,10 +56,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     for patch in &patches {
         announce(&format!("{}: {}", patch.name, patch.what));
         if !whole.contains_key(&patch.check) {
-            let outcome = check::run(&scratch, &patch.check)?;
-            whole.insert(patch.check.clone(), outcome);
+            let ran = check::run(&scratch, &patch.check)?;
+            whole.insert(patch.check.clone(), ran.outcome);
         }
-        rows.push(examine(&scratch, patch, whole[&patch.check])?);
+        let row = examine(&scratch, patch, whole[&patch.check])?;
+        println!("{row}");
+        rows.push(row);
     }
     report(&rows)
 }
@@ -68,10 +74,9 @@ fn examine(scratch: &Scratch, patch: &Patch, whole: Outcome) -> Result<Row> {
         return Ok(Row { name, verdict, is_caught: false, took: Duration::ZERO });
     }
     scratch.apply(patch)?;
-    let began = Instant::now();
-    let outcome = check::run(scratch, &patch.check);
+    let ran = check::run(scratch, &patch.check);
     scratch.take_back(patch)?;
-    let (outcome, took) = (outcome?, began.elapsed());
+    let Ran { outcome, took } = ran?;
     let is_caught = outcome == Outcome::Fails;
     let verdict =
         if is_caught { "caught".to_owned() } else { format!("MISSED: `{}` {outcome}", patch.check) };
@@ -80,11 +85,11 @@ fn examine(scratch: &Scratch, patch: &Patch, whole: Outcome) -> Result<Row> {
 
 fn report(rows: &[Row]) -> Result<()> {
     println!();
-    for Row { name, verdict, took, .. } in rows {
-        println!("{name:<32} {:>12}  {verdict}", seconds(*took));
+    for row in rows {
+        println!("{row}");
     }
     let caught = rows.iter().filter(|row| row.is_caught).count();
-    println!("{caught} of {} caught; times are with building", rows.len());
+    println!("{caught} of {} caught; times are without building", rows.len());
     if caught < rows.len() {
         bail!("a check that misses what it is there for shows nothing");
     }
