@@ -129,7 +129,7 @@ mod tests {
     use super::*;
     use crate::raft::types::{Leader, Vote};
     use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
-    use openraft::{entry::RaftEntry as _, vote::RaftLeaderId as _};
+    use openraft::{entry::RaftEntry as _, raft::StreamAppendError, vote::RaftLeaderId as _};
     use openraft_rt_tokio::TokioRuntime;
 
     type Request = AppendEntriesRequest<Types<TokioRuntime>>;
@@ -219,11 +219,19 @@ mod tests {
 
     #[test]
     fn what_ends_a_stream_is_never_left_out() {
+        let ends_it = [Err(()), Ok(Err(StreamAppendError::Conflict(id(7))))];
+        for answer in ends_it {
+            let mut ends = Ends::new();
+            // Both end where an answer that matches nothing would be.
+            ends.made.unbounded_send(Request { prev_log_id: None, ..request(0, 0) }).unwrap();
+            ends.made.unbounded_send(Request { prev_log_id: None, ..request(0, 0) }).unwrap();
+            assert!(ends.is_sent() && ends.is_sent());
+            ends.said.unbounded_send(answer).unwrap();
+            assert!(ends.is_told());
+        }
         let mut ends = Ends::new();
-        ends.make(3, 3);
-        ends.make(3, 3);
-        assert!(ends.is_sent() && ends.is_sent());
-        ends.said.unbounded_send(Err(())).unwrap();
-        assert!(ends.is_told());
+        ends.made.close_channel();
+        ends.said.close_channel();
+        assert!(ends.is_sent() && ends.is_told(), "nor is its end");
     }
 }
